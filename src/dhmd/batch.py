@@ -1,0 +1,149 @@
+"""The vocabulary of the suite: modality names and their order, a batch of features, and what a data set looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+LANGUAGE, VISION, ACOUSTIC = MODALITIES = ("language", "vision", "acoustic")
+"""The three modalities of the papers, in the order of their losses and edges."""
+
+Task = Literal["regression", "binary", "multiclass"]
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """What a network must know of its data.
+
+    Attributes:
+        dims: width d_m of each modality's features, in modality order.
+        lengths: number of frames T_m of each modality as stored (padded).
+        task: what the label is.
+        n_classes: number of classes of a multiclass task.
+        aligned: whether the modalities share one clock (word-aligned).
+    """
+
+    dims: Mapping[str, int]
+    lengths: Mapping[str, int]
+    task: Task = "regression"
+    n_classes: int = 1
+    aligned: bool = True
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Modality names in order."""
+        return tuple(self.dims)
+
+    @property
+    def out_dim(self) -> int:
+        """Width of a prediction: the number of classes of a multiclass task, else 1."""
+        return self.n_classes if self.task == "multiclass" else 1
+
+
+@dataclass(frozen=True)
+class FeatureBatch:
+    """A batch of samples.
+
+    Attributes:
+        features: per modality (B, T_m, d_m) float.
+        masks: per modality (B, T_m) bool, True where the frame is real; the real frames of a sample are contiguous.
+        label: (B,) float for regression and binary tasks, long for multiclass; None when unknown.
+        tokens: (B, 3, T) long: token ids, mask, segments of the language modality's text, for text encoders.
+        index: (B,) long, the sample's row in its split.
+    """
+
+    features: Mapping[str, Tensor]
+    masks: Mapping[str, Tensor]
+    label: Tensor | None = None
+    tokens: Tensor | None = None
+    index: Tensor | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        """Check the shapes against each other.
+
+        Raises:
+            ValueError: a modality's features are not (B, T, d), a mask is not (B, T), or the batch sizes differ.
+        """
+        sizes = {}
+        for name, x in self.features.items():
+            if x.ndim != 3:
+                raise ValueError(f"{name}: features must be (B, T, d), found shape {tuple(x.shape)}")
+            if name not in self.masks or self.masks[name].shape != x.shape[:2]:
+                found = tuple(self.masks[name].shape) if name in self.masks else "none"
+                raise ValueError(f"{name}: mask must be {tuple(x.shape[:2])}, found {found}")
+            sizes[name] = x.shape[0]
+        if self.label is not None:
+            sizes["label"] = self.label.shape[0]
+        if len(set(sizes.values())) != 1:
+            raise ValueError(f"batch sizes differ: {sizes}")
+
+    @classmethod
+    def from_arrays(cls, *, label: Any = None, tokens: Any = None, **features: Any) -> FeatureBatch:
+        """Build a batch from arrays; masks are inferred from all-zero frames at both ends.
+
+        Args:
+            label: (B,) or (B, 1), optional; integers are class numbers, anything else becomes float32.
+            tokens: (B, 3, T) ids, mask, segments, optional.
+            **features: one (B, T_m, d_m) array or tensor a modality, named by modality, in modality order.
+
+        Raises:
+            ValueError: shapes do not fit each other, or no modality is given.
+        """
+        if not features:
+            raise ValueError("no modality given; expected for example language=, vision=, acoustic=")
+        tensors = {name: torch.as_tensor(x, dtype=torch.float32) for name, x in features.items()}
+        for name, x in tensors.items():
+            if x.ndim != 3:
+                raise ValueError(f"{name}: features must be (B, T, d), found shape {tuple(x.shape)}")
+        if label is not None:
+            label = torch.as_tensor(label).reshape(-1)
+            label = label.float() if label.is_floating_point() else label.long()
+        return cls(
+            features=tensors,
+            masks={name: real_frames(x) for name, x in tensors.items()},
+            label=label,
+            tokens=None if tokens is None else torch.as_tensor(tokens).long(),
+        )
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Modality names in order."""
+        return tuple(self.features)
+
+    def __len__(self) -> int:
+        return next(iter(self.features.values())).shape[0]
+
+    def _map(self, f: Any) -> FeatureBatch:
+        def apply(value: Any) -> Any:
+            if isinstance(value, Mapping):
+                return {k: f(v) for k, v in value.items()}
+            return None if value is None else f(value)
+
+        return FeatureBatch(**{x.name: apply(getattr(self, x.name)) for x in fields(self)})
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> FeatureBatch:
+        """The same batch on another device."""
+        return self._map(lambda t: t.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> FeatureBatch:
+        """The same batch in page-locked memory."""
+        return self._map(lambda t: t.pin_memory())
+
+
+def real_frames(x: Tensor) -> Tensor:
+    """Mark the frames between the first and the last non-zero frame of each sample.
+
+    Args:
+        x: (B, T, d).
+
+    Returns:
+        (B, T) bool. Zero frames between real ones are real; a sample of zeros has none.
+    """
+    nonzero = (x != 0).any(dim=-1)
+    seen_from_left = nonzero.long().cummax(dim=1).values
+    seen_from_right = nonzero.long().flip(1).cummax(dim=1).values.flip(1)
+    return (seen_from_left & seen_from_right).bool()
