@@ -1,1 +1,1 @@
-""""""
+"""What a run shows: arrays of its record in, figures out."""
