@@ -1,0 +1,162 @@
+"""What may be said from a few seeds and a finite test split: mean, spread, intervals, paired differences, Holm's correction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from dhmd.evaluation.metrics import MetricFunction
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A two-sided interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A metric over seeds.
+
+    Attributes:
+        n: number of seeds.
+        mean: their mean.
+        std: their sample standard deviation (n - 1); None of one seed.
+        interval: 95 % interval of the mean by Student's t; None of one seed.
+    """
+
+    n: int
+    mean: float
+    std: float | None
+    interval: Interval | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference over the same seeds.
+
+    Attributes:
+        n: number of pairs.
+        mean: mean of a - b.
+        interval: 95 % interval of that mean by Student's t; None of one pair.
+        p: two-sided p-value of the paired t-test; 1 where every difference is 0; None where the test says nothing (one pair, or
+            every difference the same but not 0).
+    """
+
+    n: int
+    mean: float
+    interval: Interval | None
+    p: float | None
+
+
+def summarise(values: Sequence[float], level: float = 0.95) -> Summary:
+    """Mean, standard deviation and interval mean ± t_(n-1) std / sqrt(n) over seeds.
+
+    The interval is about further seeds on the same test split; `bootstrap` adds the split's own chance.
+
+    Raises:
+        ValueError: no value.
+    """
+    x = np.asarray(values, np.float64)
+    if x.size == 0:
+        raise ValueError("no value to summarise")
+    mean = float(x.mean())
+    if x.size == 1:
+        return Summary(1, mean, None, None)
+    std = float(x.std(ddof=1))
+    half = float(stats.t.ppf((1 + level) / 2, x.size - 1)) * std / np.sqrt(x.size)
+    return Summary(x.size, mean, std, Interval(mean - half, mean + half))
+
+
+def paired_difference(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Difference:
+    """The paired t-test of a metric of two systems, value i of both from the same seed.
+
+    Raises:
+        ValueError: the numbers of values differ, or there are none.
+    """
+    if len(a) != len(b):
+        raise ValueError(f"found {len(a)} and {len(b)} values, expected one of each for every seed")
+    d = np.asarray(a, np.float64) - np.asarray(b, np.float64)
+    over_seeds = summarise(d.tolist(), level)
+    if not d.any():
+        p: float | None = 1.0
+    elif over_seeds.n == 1 or np.ptp(d) <= 1e-12 * np.abs(d).max():  # differences equal but for rounding
+        p = None
+    else:
+        p = float(stats.ttest_1samp(d, 0.0).pvalue)
+    return Difference(over_seeds.n, over_seeds.mean, over_seeds.interval, p)
+
+
+def bootstrap(
+    prediction: Any,
+    label: Any,
+    function: MetricFunction,
+    reference: Any = None,
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Percentile intervals over seeds and samples: both are drawn anew with replacement, a metric is its mean over the drawn seeds.
+
+    With few seeds it is a little too narrow (the variance of S seeds is drawn with a factor (S - 1) / S).
+
+    Args:
+        prediction: (S, N) or (S, N, C), one row a seed, the samples in the same order.
+        label: (N,).
+        function: prediction and label to named metrics (`dhmd.evaluation.metrics.metrics_for`).
+        reference: another system's predictions of the same seeds and samples; then the intervals are of the difference
+            ``prediction`` minus ``reference`` under the same draws.
+        resamples: number of draws.
+        level: coverage.
+        seed: of the draws; the same seed gives the same intervals.
+
+    Raises:
+        ValueError: shapes do not fit.
+    """
+    p, y = np.asarray(prediction), np.asarray(label)
+    other = None if reference is None else np.asarray(reference)
+    if p.ndim < 2 or p.shape[1] != len(y) or (other is not None and other.shape != p.shape):
+        raise ValueError(f"found predictions {p.shape}, {len(y)} labels, reference {None if other is None else other.shape}")
+    generator = np.random.default_rng(seed)
+    draws: dict[str, list[float]] = {}
+    for _ in range(resamples):
+        seeds = generator.integers(len(p), size=len(p))
+        samples = generator.integers(len(y), size=len(y))
+        for name, value in _mean_metrics(p, y, function, other, seeds, samples).items():
+            draws.setdefault(name, []).append(value)
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    return {name: Interval(*map(float, np.quantile(values, tails))) for name, values in draws.items()}
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: adjusted p-values in the given order; those below alpha keep the family-wise error below alpha.
+
+    With p sorted, adjusted_(i) = max over j <= i of min(1, (m - j) p_(j)), j counted from 0.
+    """
+    p = np.asarray(p_values, np.float64)
+    order = np.argsort(p)
+    stepped = np.maximum.accumulate((len(p) - np.arange(len(p))) * p[order])
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return [float(x) for x in adjusted]
+
+
+def _mean_metrics(
+    p: NDArray[Any], y: NDArray[Any], function: MetricFunction, other: NDArray[Any] | None, seeds: NDArray[Any], samples: NDArray[Any]
+) -> dict[str, float]:
+    mean: dict[str, float] = {}
+    for s, times in zip(*np.unique(seeds, return_counts=True), strict=True):
+        share = times / len(seeds)
+        signed = [(p, share)] if other is None else [(p, share), (other, -share)]
+        for predictions, weight in signed:
+            for name, value in function(predictions[s][samples], y[samples]).items():
+                mean[name] = mean.get(name, 0.0) + weight * value
+    return mean
