@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from itertools import permutations
 from typing import Any, Literal
 
 import torch
@@ -11,6 +12,9 @@ from torch import Tensor
 
 LANGUAGE, VISION, ACOUSTIC = MODALITIES = ("language", "vision", "acoustic")
 """The three modalities of the papers, in the order of their losses and edges."""
+
+Pairs = tuple[tuple[str, str], ...]
+"""(teacher, student) of each edge."""
 
 Task = Literal["regression", "binary", "multiclass"]
 
@@ -25,6 +29,7 @@ class FeatureSpec:
         task: what the label is.
         n_classes: number of classes of a multiclass task.
         aligned: whether the modalities share one clock (word-aligned).
+        token_length: number of tokens a sample has for a text encoder (padded); None without tokens.
     """
 
     dims: Mapping[str, int]
@@ -32,6 +37,7 @@ class FeatureSpec:
     task: Task = "regression"
     n_classes: int = 1
     aligned: bool = True
+    token_length: int | None = None
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -147,3 +153,8 @@ def real_frames(x: Tensor) -> Tensor:
     seen_from_left = nonzero.long().cummax(dim=1).values
     seen_from_right = nonzero.long().flip(1).cummax(dim=1).values.flip(1)
     return (seen_from_left & seen_from_right).bool()
+
+
+def edge_pairs(modalities: tuple[str, ...]) -> Pairs:
+    """(teacher, student) of every edge between modalities: students in order, and for each its teachers in order."""
+    return tuple((teacher, student) for student, teacher in permutations(modalities, 2))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from dhmd.batch import Pairs
+
 
 @dataclass(frozen=True)
 class Edges:
@@ -19,7 +21,7 @@ class Edges:
         prior: (E,) the prior p; None where there is none.
     """
 
-    pairs: tuple[tuple[str, str], ...]
+    pairs: Pairs
     weights: Tensor | None
     distillation: Tensor
     prior: Tensor | None

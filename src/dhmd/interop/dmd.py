@@ -1,0 +1,151 @@
+"""The DMD authors' checkpoints: their names and axes, turned into ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from dhmd.batch import ACOUSTIC, LANGUAGE, VISION, FeatureSpec
+from dhmd.errors import DataError
+from dhmd.models.network import DecoupledDistillation
+from dhmd.models.options import DecouplingOptions, DistillationOptions, SpaceOptions
+from dhmd.nn.text import bert_from_weights
+
+LETTERS = {LANGUAGE: "l", VISION: "v", ACOUSTIC: "a"}
+HOMOGENEOUS_PRIOR = {"language->vision": 1.0, "language->acoustic": 1.0}
+HETEROGENEOUS_PRIOR = {**HOMOGENEOUS_PRIOR, "vision->acoustic": 1.0}
+BERT = "text_model.model."
+
+
+def dmd_from_authors(state_dict: Mapping[str, Tensor], n_heads: int = 10) -> DecoupledDistillation:
+    """A DMD with the weights of the authors' implementation, in the ``dmd_authors`` form, in evaluation mode.
+
+    Every size is read from the arrays' shapes. ``*.version`` and the uninitialised ``*._float_tensor`` are ignored. A BERT
+    (``text_model.model.*``) is taken where present; then batches need tokens. The two graph distillation units
+    (``homo_gd.*``, ``hetero_gd.*``), which the authors do not save, are taken where present and absent otherwise.
+
+    Args:
+        state_dict: arrays by the authors' names, with or without a leading ``model.``.
+        n_heads: attention heads, which no shape tells: 10 for CMU-MOSI, 6 or 10 for CMU-MOSEI.
+
+    Raises:
+        DataError: a name is missing or left over, or shapes contradict each other.
+    """
+    arrays = {_bare(k): v for k, v in state_dict.items() if not k.endswith((".version", "._float_tensor"))}
+    if "proj_l.weight" not in arrays:
+        some = ", ".join(list(arrays)[:3]) or "none"
+        raise DataError(f"these are not the weights of the authors' DMD: proj_l.weight is missing; found {len(arrays)} arrays: {some}, ...")
+    bert = {k[len(BERT) :]: arrays.pop(k) for k in list(arrays) if k.startswith(BERT)}
+    try:
+        text_encoder = bert_from_weights(bert) if bert else None
+    except ValueError as e:
+        raise DataError(f"{BERT}*: {e}") from e
+    network = _build(arrays, n_heads, text_encoder)
+    expected = network.state_dict()
+    ours: dict[str, Tensor] = {k: v for k, v in expected.items() if k.startswith("text_encoder.")}
+    left = set(arrays)
+    for our_name, their_name in _names(network):
+        if their_name not in arrays:
+            raise DataError(f"the authors' checkpoint lacks {their_name}")
+        left.discard(their_name)
+        value = _axes(their_name, arrays[their_name])
+        if value.shape != expected[our_name].shape:
+            raise DataError(f"{their_name}: found shape {tuple(value.shape)}, expected {tuple(expected[our_name].shape)}")
+        ours[our_name] = value
+    if left:
+        raise DataError(f"the authors' checkpoint has arrays that DMD has not: {', '.join(sorted(left)[:5])}")
+    network.load_state_dict(ours)
+    return network.eval()
+
+
+def _bare(name: str) -> str:
+    name = name.removeprefix("module.")
+    return name.removeprefix("model.").removeprefix("Model.")
+
+
+def _build(arrays: Mapping[str, Tensor], n_heads: int, text_encoder: Any) -> DecoupledDistillation:
+    dims, lengths, kernels = {}, {}, {}
+    try:
+        for m, x in LETTERS.items():
+            width, dims[m], kernels[m] = (int(n) for n in arrays[f"proj_{x}.weight"].shape)
+            lengths[m] = arrays[f"proj1_{x}_low.weight"].shape[1] // width + kernels[m] - 1
+        layers = 1 + max(int(k.split(".")[2]) for k in arrays if k.startswith("trans_l_with_a.layers."))
+        units = {
+            space: int(arrays[f"{space}_gd.W_logit.weight"].shape[0]) if f"{space}_gd.W_logit.weight" in arrays else None
+            for space in ("homo", "hetero")
+        }
+        prior = {"homo": HOMOGENEOUS_PRIOR, "hetero": HETEROGENEOUS_PRIOR}
+    except (KeyError, ValueError) as e:
+        raise DataError(f"the authors' checkpoint lacks {e}") from e
+    if width % n_heads:
+        raise DataError(
+            f"n_heads={n_heads} does not divide the width {width} of this checkpoint; the authors use 10 (CMU-MOSI) or 6 (MOSEI)"
+        )
+    spaces = {
+        space: SpaceOptions(distillation=None if size is None else DistillationOptions(width=size, prior=prior[space]))
+        for space, size in units.items()
+    }
+    return DecoupledDistillation(
+        FeatureSpec(dims, lengths, token_length=lengths[LANGUAGE] if text_encoder is not None else None),
+        text_encoder,
+        width=width,
+        heads=n_heads,
+        layers=layers,
+        kernels=kernels,
+        source_order=(LANGUAGE, ACOUSTIC, VISION),
+        padding="authors",
+        causal=True,
+        decoupling=DecouplingOptions(private_similarity="proj_cosine_l.weight" in arrays),
+        homogeneous=spaces["homo"],
+        heterogeneous=spaces["hetero"],
+    )
+
+
+def _names(network: DecoupledDistillation) -> Iterator[tuple[str, str]]:
+    """(our name, authors' name) of every array of the network but its text encoder's."""
+    fixed = {"decoupling.shared.weight": "encoder_c.weight"}
+    prefixes = {"shared_gate.linear.": "weight_c."}
+    prefixes |= {f"homogeneous.shared_head.{a}.": f"{b}_c." for a, b in _HEAD.items()}
+    prefixes |= {f"head.{a}.": f"{b}." for a, b in _HEAD.items()}
+    for space, short in (("homogeneous", "homo"), ("heterogeneous", "hetero")):
+        prefixes |= {f"{space}.unit.{a}.": f"{short}_gd.{b}." for a, b in _UNIT.items()}
+    for m, x in LETTERS.items():
+        prefixes |= {
+            f"projection.{m}.conv.": f"proj_{x}.",
+            f"decoupling.private.{m}.": f"encoder_s_{x}.",
+            f"decoupling.decoder.{m}.": f"decoder_{x}.",
+            f"decoupling.similarity.{m}.": f"align_c_{x}.",
+            f"decoupling.private_similarity.{m}.": f"proj_cosine_{x}.",
+            f"homogeneous.encoder.{m}.": f"self_attentions_c_{x}.",
+            f"heterogeneous.attention.memory.{m}.": f"trans_{x}_mem.",
+            f"gates.{m}.linear.": f"weight_{x}.",
+        }
+        prefixes |= {f"homogeneous.heads.{m}.{a}.": f"{b}_{x}_low." for a, b in _HEAD.items()}
+        prefixes |= {f"heterogeneous.heads.{m}.{a}.": f"{b}_{x}_high." for a, b in _HEAD.items()}
+        prefixes |= {f"heterogeneous.attention.cross.{m}_from_{s}.": f"trans_{x}_with_{y}." for s, y in LETTERS.items() if s != m}
+    for ours in network.state_dict():
+        if ours.startswith("text_encoder."):
+            continue
+        prefix = next((p for p in prefixes if ours.startswith(p)), "")
+        yield ours, fixed.get(ours) or prefixes[prefix] + _encoder(ours[len(prefix) :])
+
+
+_HEAD = {"proj1": "proj1", "proj2": "proj2", "out": "out_layer"}
+_UNIT = {"logit": "W_logit", "representation": "W_repr", "edge": "W_edge"}
+_ENCODER = {"attention": "self_attn", "norm_attention": "layer_norms.0", "norm_ffn": "layer_norms.1", "norm": "layer_norm"}
+
+
+def _encoder(name: str) -> str:
+    return ".".join(_ENCODER.get(part, part) for part in name.split("."))
+
+
+def _axes(name: str, array: Tensor) -> Tensor:
+    """The authors' pointwise convolutions are linear layers here, and c_m is flattened time first, not channel first."""
+    if name.startswith(("encoder_", "decoder_")):
+        return array.squeeze(-1)
+    if name.startswith("align_c_") and name.endswith("weight"):
+        width = array.shape[0]
+        return array.reshape(width, width, -1).transpose(1, 2).flatten(1)
+    return array

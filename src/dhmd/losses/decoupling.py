@@ -1,0 +1,68 @@
+"""The losses of self-regression: reconstruction, cycle, orthogonality. Padded frames do not count where masks are given.
+
+Source: CVPR 2023, equations 1 to 3; their sums and means from the authors' code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Masks = Mapping[str, Tensor] | None
+
+
+def _mean(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean of values (B, T) over the real frames."""
+    if mask is None:
+        return values.mean()
+    return (values * mask).sum() / mask.sum().clamp(min=1)
+
+
+def _squared_error(a: Mapping[str, Tensor], b: Mapping[str, Tensor], masks: Masks) -> Tensor:
+    each = [_mean((x - b[m]).square().mean(dim=-1), None if masks is None else masks[m]) for m, x in a.items()]
+    return torch.stack(each).sum()
+
+
+def reconstruction_loss(projected: Mapping[str, Tensor], reconstruction: Mapping[str, Tensor], masks: Masks = None) -> Tensor:
+    """Sum over modalities of the mean squared error between X~_m and D_m([s_m ; c_m]), each (B, T, d)."""
+    return _squared_error(projected, reconstruction, masks)
+
+
+def cycle_loss(private: Mapping[str, Tensor], cycle: Mapping[str, Tensor], masks: Masks = None) -> Tensor:
+    """Sum over modalities of the mean squared error between s_m and the private encoder on the reconstruction, each (B, T, d)."""
+    return _squared_error(private, cycle, masks)
+
+
+def cosine(a: Tensor, b: Tensor, dim: int = -1) -> Tensor:
+    """Cosine of the angle between a and b; 0, with a finite gradient, where one of them is 0."""
+    product = (a * b).sum(dim)
+    return product / ((a.square().sum(dim) + 1e-12) * (b.square().sum(dim) + 1e-12)).sqrt()
+
+
+def orthogonality_loss(
+    private: Mapping[str, Tensor],
+    shared: Mapping[str, Tensor],
+    masks: Masks = None,
+    axis: Literal["features", "batch"] = "features",
+) -> Tensor:
+    """Sum over modalities of mean max(0, cos(s_m, c_m)), each (B, T, d).
+
+    Args:
+        private: s_m.
+        shared: c_m.
+        masks: (B, T) real frames; None when all are.
+        axis: the cosine over the features of each real frame, or over the batch for each frame and channel: what the authors'
+            call to CosineEmbeddingLoss did on (T, B, d) tensors under torch 1.9.
+    """
+    total = []
+    for m, s in private.items():
+        mask = None if masks is None else masks[m]
+        if axis == "features":
+            total.append(_mean(cosine(s, shared[m]).clamp(min=0), mask))
+        else:
+            keep = 1 if mask is None else mask.unsqueeze(-1)
+            total.append(cosine(s * keep, shared[m] * keep, dim=0).clamp(min=0).mean())
+    return torch.stack(total).sum()

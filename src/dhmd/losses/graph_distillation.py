@@ -1,0 +1,50 @@
+"""The losses of a Graph Distillation Unit: distances along its edges, and how far the edges are from their prior.
+
+Teachers are detached, edge weights are not. Distances are sums over features, then means over the batch.
+Source: CVPR 2023, equation 7; the regulariser and the repulsion are in the authors' code only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from dhmd.batch import Pairs
+from dhmd.losses.decoupling import cosine
+
+REGULARITY = 10.0
+REPRESENTATION = 10.0
+
+
+def regularity_loss(weights: Tensor, prior: Tensor) -> Tensor:
+    """10 times the squared distance between the batch mean of w (B, E) and the prior p (E,)."""
+    return REGULARITY * (weights.mean(dim=0) - prior).square().sum()
+
+
+def imitation_loss(pairs: Pairs, distillation: Tensor, values: Mapping[str, Tensor]) -> Tensor:
+    """Sum over edges of mean_B( W_e |student - teacher|_1 ).
+
+    Args:
+        pairs: (teacher, student) of each edge.
+        distillation: (B, E), W.
+        values: logits (B, out_dim) or representations (B, H) by modality.
+    """
+    distances = [(values[student] - values[teacher].detach()).abs().sum(dim=-1) for teacher, student in pairs]
+    return (distillation * torch.stack(distances, dim=1)).mean(dim=0).sum()
+
+
+def repulsion_loss(pairs: Pairs, distillation: Tensor, values: Mapping[str, Tensor], per_sample: bool = True) -> Tensor:
+    """Push representations apart: sum over edges of mean_B( W_e max(0, cos(student, teacher)) ).
+
+    Args:
+        pairs: (teacher, student) of each edge.
+        distillation: (B, E), W.
+        values: representations (B, H) by modality.
+        per_sample: weigh each sample; False, as in the authors' code: mean_B(W_e) * mean_B(max(0, cos)).
+    """
+    similar = torch.stack([cosine(values[student], values[teacher].detach()).clamp(min=0) for teacher, student in pairs], dim=1)
+    if per_sample:
+        return (distillation * similar).mean(dim=0).sum()
+    return (distillation.mean(dim=0) * similar.mean(dim=0)).sum()

@@ -1,0 +1,64 @@
+"""Matching losses of the fine distillation: they align the modalities' codes in a space's dictionary.
+
+DHMD's own loss was not at hand. ``hinge`` and ``infonce`` are those of public related code; ``code_kl`` is this project's proposal
+of a literal fine-grained distillation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dhmd.batch import Pairs
+
+SMOOTHING = 1e-4
+MAX_SCALE = 100.0
+
+
+def infonce_loss(codes: Mapping[str, Tensor], log_scale: Tensor) -> Tensor:
+    """Sum over pairs of modalities of the symmetric InfoNCE: a sample's two codes match, those of other samples do not.
+
+    Args:
+        codes: (B, D) by modality, L2-normalised.
+        log_scale: scalar, log of the inverse temperature; exp of it is capped at 100.
+
+    Source:
+        Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021, section 2.3.
+    """
+    scale = log_scale.exp().clamp(max=MAX_SCALE)
+    losses = []
+    for a, b in combinations(codes.values(), 2):
+        logits = scale * a @ b.T
+        target = torch.arange(len(a), device=a.device)
+        losses.append((F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2)
+    return torch.stack(losses).sum()
+
+
+def code_divergence_loss(pairs: Pairs, weights: Tensor, activations: Mapping[str, Tensor]) -> Tensor:
+    """Sum over edges of mean_B( w_e JS(a_student, teacher's a) ), the teacher detached.
+
+    The Jensen-Shannon divergence is in bits (0 to 1), on activations smoothed by 1e-4: sparse ones rarely overlap, and a
+    Kullback-Leibler divergence would be infinite.
+
+    Args:
+        pairs: (teacher, student) of each edge.
+        weights: (B, E), w.
+        activations: (B, K) by modality, non-negative.
+    """
+    smooth = {m: _smoothed(a) for m, a in activations.items()}
+    found = torch.stack([_jensen_shannon(smooth[student], smooth[teacher].detach()) for teacher, student in pairs], dim=1)
+    return (weights * found).mean(dim=0).sum()
+
+
+def _smoothed(a: Tensor) -> Tensor:
+    a = a + SMOOTHING
+    return a / a.sum(dim=-1, keepdim=True)
+
+
+def _jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
+    log_mean = ((p + q) / 2).log2()
+    return ((p * (p.log2() - log_mean)).sum(-1) + (q * (q.log2() - log_mean)).sum(-1)) / 2

@@ -1,0 +1,184 @@
+"""DMD and DHMD: one network whose stages can be absent. Which are there is configuration (conf/model)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dhmd.batch import LANGUAGE, FeatureBatch, FeatureSpec
+from dhmd.errors import UsageError
+from dhmd.models.heterogeneous import HeterogeneousBranch
+from dhmd.models.homogeneous import HomogeneousBranch
+from dhmd.models.options import DecouplingOptions, Dropout, SpaceOptions, by_modality, choose, parse
+from dhmd.nn.attention import AttentionDropout, TransformerEncoder
+from dhmd.nn.cross_modal import CrossModalAttention, SelfAttentionOnly
+from dhmd.nn.decoupling import Decoupling
+from dhmd.nn.fusion import Gate, ResidualHead
+from dhmd.nn.temporal import Flatten, MaskedMean, TemporalProjection
+from dhmd.nn.text import GivenFeatures
+from dhmd.outputs import Decoupled, Outputs
+
+
+class DecoupledDistillation(nn.Module):
+    """DMD (CVPR 2023) and, with a dictionary in each space, DHMD (TPAMI 2026).
+
+    Args:
+        spec: what the data looks like.
+        text_encoder: makes the language features from tokens; None when they are given.
+        width: d.
+        heads: attention heads.
+        layers: of each encoder; the memory of cross-modal attention has at least three.
+        kernels: window of the temporal projection, one number or one a modality.
+        source_order: the order in which cross-modal attention joins a target's sources.
+        padding: ``masked`` (padding makes no difference) or ``authors`` (every frame counts; a frame whose first channel is 0
+            gets position zero).
+        causal: whether a query sees only keys up to its own time; see ``dhmd.nn.attention.visible_keys``.
+        summary: how heads read a sequence: ``flatten`` (all batches have one T'), ``pool`` (masked mean), or ``auto``: flatten on
+            aligned data, pool on unaligned.
+        gate: of the last fusion; ``replace`` (authors' code: sigmoid(W x) takes the place of x) or ``multiply``.
+        dropout: see :class:`~dhmd.models.options.Dropout`.
+        decoupling: None without: then s_m = c_m = the projected sequence.
+        cross_modal_attention: False: a self-attention encoder a modality instead.
+        homogeneous: stages of the homogeneous space, see :class:`~dhmd.models.options.SpaceOptions`.
+        heterogeneous: stages of the heterogeneous space.
+
+    Raises:
+        UsageError: options that do not fit each other or the data.
+    """
+
+    def __init__(
+        self,
+        spec: FeatureSpec,
+        text_encoder: nn.Module | None = None,
+        *,
+        width: int = 50,
+        heads: int = 10,
+        layers: int = 4,
+        kernels: Mapping[str, int] | int = 5,
+        source_order: Sequence[str] = (),
+        padding: Literal["masked", "authors"] = "masked",
+        causal: bool = False,
+        summary: Literal["flatten", "pool", "auto"] = "flatten",
+        gate: Literal["replace", "multiply"] = "replace",
+        dropout: Mapping[str, Any] | Dropout | None = None,
+        decoupling: Mapping[str, Any] | DecouplingOptions | None = None,
+        cross_modal_attention: bool = True,
+        homogeneous: Mapping[str, Any] | SpaceOptions | None = None,
+        heterogeneous: Mapping[str, Any] | SpaceOptions | None = None,
+    ) -> None:
+        super().__init__()
+        self.text_encoder = GivenFeatures() if text_encoder is None else text_encoder
+        spec = self.text_encoder.encoded(spec)  # type: ignore[operator]
+        modalities = self.modalities = spec.modalities
+        if len(modalities) < 2:
+            raise UsageError(f"decoupled distillation needs two modalities at least, found {', '.join(modalities)}; use model=text_only")
+        if width % heads:
+            raise UsageError(f"model.width={width} is not a multiple of model.heads={heads}")
+        choose(padding, ("masked", "authors"), "model.padding")
+        choose(summary, ("flatten", "pool", "auto"), "model.summary")
+        choose(gate, ("replace", "multiply"), "model.gate")
+        rates = parse(Dropout, dropout or {}, "model.dropout")
+        homo = parse(SpaceOptions, homogeneous or {}, "model.homogeneous")
+        hetero = parse(SpaceOptions, heterogeneous or {}, "model.heterogeneous")
+        self.masked, self.text_dropout = padding == "masked", rates.text
+
+        pool = summary == "pool" or (summary == "auto" and not spec.aligned)
+        kernel = by_modality(kernels, modalities, "model.kernels")
+        # full windows at both ends make a sample's frames the same however much padding it has; flattened heads have no room for them
+        full = self.masked and pool
+        self.projection = nn.ModuleDict({m: TemporalProjection(spec.dims[m], width, kernel[m], full) for m in modalities})
+        try:
+            lengths = {m: self.projection[m].length(spec.lengths[m]) for m in modalities}  # type: ignore[operator]
+        except ValueError as e:
+            raise UsageError(f"model.kernels: {e}") from e
+
+        def summarise(m: str) -> nn.Module:
+            return MaskedMean(width) if pool else Flatten(lengths[m], width)
+
+        rest = (rates.relu, rates.residual, rates.embedding)
+        by_source = {
+            m: AttentionDropout(p, *rest) for m, p in by_modality(rates.attention or 0.0, modalities, "model.dropout.attention").items()
+        }
+        encoder = partial(TransformerEncoder, causal=causal, zero_is_padding=not self.masked)
+        common: dict[str, Any] = {"causal": causal, "zero_is_padding": not self.masked}
+        attention = (
+            CrossModalAttention(
+                modalities,
+                width,
+                heads,
+                layers,
+                by_source,
+                AttentionDropout(rates.memory, *rest),
+                _complete(source_order, modalities),
+                **common,
+            )
+            if cross_modal_attention
+            else SelfAttentionOnly(modalities, width, heads, layers, by_source, **common)
+        )
+        self.decoupling = (
+            None
+            if decoupling is None
+            else Decoupling(modalities, width, summarise, parse(DecouplingOptions, decoupling, "model.decoupling").private_similarity)
+        )
+        self.homogeneous = HomogeneousBranch(
+            modalities, width, spec.out_dim, homo, summarise, lambda m: encoder(width, heads, layers, by_source[m]), rates.output
+        )
+        self.heterogeneous = HeterogeneousBranch(modalities, spec.out_dim, hetero, attention, rates.output)
+        self.gates = nn.ModuleDict({m: Gate(attention.out_dim, gate) for m in modalities})
+        self.shared_gate = Gate(len(modalities) * width, gate)
+        total = len(modalities) * (attention.out_dim + width)
+        self.head = ResidualHead(total, total, spec.out_dim, rates.output)
+
+    def forward(self, batch: FeatureBatch) -> Outputs:
+        """Predict a batch. Features are taken in modality order, whatever theirs is.
+
+        Raises:
+            ValueError: a modality is missing, or shapes do not fit the specification.
+        """
+        batch = self.text_encoder(batch)
+        if missing := [m for m in self.modalities if m not in batch.features]:
+            raise ValueError(f"the batch has no {missing[0]} features; the network reads {', '.join(self.modalities)}")
+        projected: dict[str, Tensor] = {}
+        masks: dict[str, Tensor | None] = {}
+        for m in self.modalities:
+            x = batch.features[m]
+            if m == LANGUAGE:
+                x = F.dropout(x, self.text_dropout, self.training)
+            projected[m], masks[m] = self.projection[m](x, batch.masks[m] if self.masked else None)
+        decoupled = None if self.decoupling is None else Decoupled(**self.decoupling(projected, masks))
+        shared, private = (projected, projected) if decoupled is None else (decoupled.shared, decoupled.private)
+        homogeneous = self.homogeneous(shared, masks)
+        heterogeneous = self.heterogeneous(private, masks)
+        gated = [self.gates[m](heterogeneous.fused[m]) for m in self.modalities]
+        prediction = self.head(torch.cat([*gated, self.shared_gate(homogeneous.fused)], dim=-1)).logits
+        return Outputs(
+            prediction=prediction,
+            masks={m: mask for m, mask in masks.items() if mask is not None} or None,
+            shared_logits=homogeneous.shared_logits,
+            homogeneous=homogeneous.space,
+            heterogeneous=heterogeneous.space,
+            decoupled=decoupled,
+        )
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Trained parameters by group: text_encoder, network, graph_units, dictionaries; empty groups are left out."""
+        spaces = (self.homogeneous, self.heterogeneous)
+        named: dict[str, list[nn.Module]] = {
+            "text_encoder": [self.text_encoder],
+            "graph_units": [s.unit for s in spaces if s.unit is not None],
+            "dictionaries": [s.dictionary for s in spaces],
+        }
+        groups = {name: [p for module in modules for p in module.parameters() if p.requires_grad] for name, modules in named.items()}
+        taken = {id(p) for group in groups.values() for p in group}
+        groups["network"] = [p for p in self.parameters() if p.requires_grad and id(p) not in taken]
+        return {name: group for name, group in groups.items() if group}
+
+
+def _complete(order: Sequence[str], modalities: tuple[str, ...]) -> tuple[str, ...]:
+    """The modalities in the given order; those it does not name come last."""
+    return (*(m for m in order if m in modalities), *(m for m in modalities if m not in order))

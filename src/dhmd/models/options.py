@@ -1,0 +1,125 @@
+"""The options of the networks, as conf/model writes them, turned into typed values or into an error that names the key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
+
+from dhmd.errors import UsageError
+from dhmd.nn.dictionary import Activation, Pool
+from dhmd.nn.graph_distillation import EdgeKind
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Dropout rates; ``attention`` by the source modality."""
+
+    attention: Mapping[str, float] = field(default_factory=dict)
+    memory: float = 0.0
+    relu: float = 0.0
+    residual: float = 0.0
+    embedding: float = 0.0
+    text: float = 0.0
+    output: float = 0.0
+
+
+@dataclass(frozen=True)
+class DecouplingOptions:
+    """See ``dhmd.nn.decoupling.Decoupling``."""
+
+    private_similarity: bool = False
+
+
+@dataclass(frozen=True)
+class DistillationOptions:
+    """See ``dhmd.nn.graph_distillation.GraphDistillationUnit``; ``prior`` False stands for none."""
+
+    width: int = 64
+    edges: EdgeKind = "learned"
+    softmax_over: Literal["all", "student"] = "all"
+    prior: Mapping[str, float] | bool = field(default_factory=dict)
+    input: Literal["feature", "dictionary"] = "feature"
+
+
+@dataclass(frozen=True)
+class DictionaryOptions:
+    """See ``dhmd.nn.dictionary.SharedDictionary``."""
+
+    entries: int = 512
+    width: int | None = None
+    activation: Activation = "sparsemax"
+    pool: Pool = "max"
+    temperature: float = 2.0
+    detach: bool = True
+    init: Literal["normal", "xavier"] = "normal"
+
+
+@dataclass(frozen=True)
+class SpaceOptions:
+    """The stages of one space; None where a stage is absent."""
+
+    unimodal_heads: bool = True
+    distillation: DistillationOptions | None = None
+    dictionary: DictionaryOptions | None = None
+
+
+def parse(kind: type[T], values: Any, key: str) -> T:
+    """Make an options object of a mapping from a configuration.
+
+    Raises:
+        UsageError: an unknown key, a value that is not among the choices or of another type.
+    """
+    if isinstance(values, kind):
+        return values
+    if not isinstance(values, Mapping):
+        raise UsageError(f"{key}: found {values!r}; expected a map of options")
+    hints = get_type_hints(kind)
+    names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    if unknown := sorted(set(values) - set(names)):
+        raise UsageError(f"{key}.{unknown[0]}: no such option; expected among {', '.join(names)}")
+    checked = {name: _check(hints[name], value, f"{key}.{name}") for name, value in values.items()}
+    return kind(**checked)
+
+
+def _check(hint: Any, value: Any, key: str) -> Any:
+    if options := [h for h in get_args(hint) if is_dataclass(h) and isinstance(h, type)]:  # a stage, or None for none
+        return None if value is None or value is False else parse(options[0], value, key)
+    if choices := _choices(hint):
+        return choose(value, choices, key)
+    if hint is bool and not isinstance(value, bool):
+        raise UsageError(f"{key}: found {value!r}; expected true or false")
+    if hint in (int, float) and (isinstance(value, bool) or not isinstance(value, (int, hint))):
+        raise UsageError(f"{key}: found {value!r}; expected {'a whole number' if hint is int else 'a number'}")
+    return value
+
+
+def _choices(hint: Any) -> tuple[str, ...]:
+    args = get_args(hint)
+    return args if args and all(isinstance(a, str) for a in args) else ()
+
+
+def choose(value: Any, choices: Sequence[str], key: str) -> Any:
+    """The value, if it is one of the choices.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if value not in choices:
+        raise UsageError(f"{key}: found {value!r}; expected one of {', '.join(choices)}")
+    return value
+
+
+def by_modality(values: Mapping[str, T] | T, modalities: tuple[str, ...], key: str) -> dict[str, T]:
+    """One value a modality, from a map by modality or from one value for all.
+
+    Raises:
+        UsageError: a modality of the data has no value.
+    """
+    if not isinstance(values, Mapping):
+        return dict.fromkeys(modalities, values)
+    if missing := [m for m in modalities if m not in values]:
+        raise UsageError(f"{key}: no value for the modality {missing[0]!r}; expected one for each of {', '.join(modalities)}")
+    return {m: values[m] for m in modalities}

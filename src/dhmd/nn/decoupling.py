@@ -1,0 +1,54 @@
+"""Decoupling by self-regression: what the modalities share, and what is each one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+class Decoupling(nn.Module):
+    """One encoder shared by the modalities and one private to each; a decoder per modality puts the sequence together again.
+
+    All are linear and pointwise in time (CVPR 2023, section 3.2; biases and sizes from the authors' code).
+
+    Args:
+        modalities: names, in order.
+        width: d.
+        summary: makes, for a modality, the layer that turns its sequence into one vector (with ``out_dim``) for the margin loss.
+        private_similarity: also project the private part; the authors compute this and use it nowhere.
+    """
+
+    def __init__(
+        self, modalities: tuple[str, ...], width: int, summary: Callable[[str], nn.Module], private_similarity: bool = False
+    ) -> None:
+        super().__init__()
+        self.shared = nn.Linear(width, width, bias=False)
+        self.private = nn.ModuleDict({m: nn.Linear(width, width, bias=False) for m in modalities})
+        self.decoder = nn.ModuleDict({m: nn.Linear(2 * width, width, bias=False) for m in modalities})
+        self.summary = nn.ModuleDict({m: summary(m) for m in modalities})
+        flat = {m: int(self.summary[m].out_dim) for m in modalities}  # type: ignore[arg-type]
+        self.similarity = nn.ModuleDict({m: nn.Linear(flat[m], width) for m in modalities})
+        self.private_similarity = nn.ModuleDict({m: nn.Linear(flat[m], width) for m in modalities}) if private_similarity else None
+
+    def forward(self, projected: Mapping[str, Tensor], masks: Mapping[str, Tensor | None]) -> dict[str, dict[str, Tensor]]:
+        """Decouple projected sequences, per modality (B, T', d).
+
+        Returns:
+            The fields of ``dhmd.outputs.Decoupled`` by name, each a dictionary by modality.
+        """
+        private = {m: self.private[m](x) for m, x in projected.items()}
+        shared = {m: self.shared(x) for m, x in projected.items()}
+        reconstruction = {m: self.decoder[m](torch.cat([private[m], shared[m]], dim=-1)) for m in projected}
+        parts = {
+            "projected": dict(projected),
+            "shared": shared,
+            "private": private,
+            "reconstruction": reconstruction,
+            "cycle": {m: self.private[m](x) for m, x in reconstruction.items()},
+            "similarity": {m: self.similarity[m](self.summary[m](x, masks[m])) for m, x in shared.items()},
+        }
+        if self.private_similarity is not None:
+            parts["private_similarity"] = {m: self.private_similarity[m](self.summary[m](x, masks[m])) for m, x in private.items()}
+        return parts

