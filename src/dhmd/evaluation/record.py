@@ -1,0 +1,110 @@
+"""The arrays of a run: edges, dictionary activations, embeddings and test predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from dhmd.batch import MODALITIES
+from dhmd.errors import RunError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class EdgeRecord:
+    """Edges of one space's Graph Distillation Unit.
+
+    Attributes:
+        pairs: (teacher, student) of each of the E edges.
+        prior: (E,), None where there is none.
+        validation: (epochs, E), mean learned weight of each epoch; None where edges are fixed or uniform.
+        test: (N, E), learned weight of each test sample; None likewise.
+    """
+
+    pairs: tuple[tuple[str, str], ...]
+    prior: Array | None
+    validation: Array | None
+    test: Array | None
+
+
+@dataclass(frozen=True)
+class Record:
+    """The arrays of a run; a stage the network did not have leaves its mapping empty.
+
+    Attributes:
+        ids: of the N test samples.
+        label: (N,).
+        prediction: (N, out_dim).
+        edges: by space.
+        activations: by space and modality, (N, K).
+        embeddings: by space and modality, (N, H).
+    """
+
+    ids: tuple[str, ...]
+    label: Array
+    prediction: Array
+    edges: Mapping[str, EdgeRecord]
+    activations: Mapping[str, Mapping[str, Array]]
+    embeddings: Mapping[str, Mapping[str, Array]]
+
+
+def read_record(path: Path) -> Record:
+    """The arrays of a record.h5.
+
+    Raises:
+        RunError: the file is missing, damaged or lacks the test set.
+    """
+    if not path.is_file():
+        raise RunError(f"{path}: missing; the run wrote no record, train it again")
+    try:
+        with h5py.File(path, "r") as file:
+            record = Record(
+                ids=tuple(_texts(file["test/id"])),
+                label=np.asarray(file["test/label"]),
+                prediction=np.asarray(file["test/prediction"]),
+                edges={space: _edges(group) for space, group in _ordered(file.get("edges", {}))},
+                activations=_arrays(file.get("activations", {})),
+                embeddings=_arrays(file.get("embeddings", {})),
+            )
+    except (OSError, KeyError, ValueError) as error:
+        raise RunError(f"{path}: damaged or not a record of dhmd ({error}); train the run again") from error
+    _check_sizes(path, record)
+    return record
+
+
+def _ordered(group: Any) -> list[tuple[str, Any]]:
+    """The members of a group: spaces and modalities in the papers' order, others after them (HDF5 sorts by name)."""
+    order = {name: i for i, name in enumerate(("homogeneous", "heterogeneous", *MODALITIES))}
+    return sorted(group.items(), key=lambda item: order.get(item[0], len(order)))
+
+
+def _arrays(group: Any) -> dict[str, dict[str, Array]]:
+    return {space: {modality: np.asarray(x) for modality, x in _ordered(inner)} for space, inner in _ordered(group)}
+
+
+def _edges(group: Any) -> EdgeRecord:
+    pairs = tuple((teacher, student) for teacher, student in (pair.split("->") for pair in _texts(group["pairs"])))
+    prior, validation, test = (np.asarray(group[name]) if name in group else None for name in ("prior", "validation", "test"))
+    return EdgeRecord(pairs, prior, validation, test)
+
+
+def _texts(dataset: Any) -> list[str]:
+    return [x.decode() if isinstance(x, bytes) else str(x) for x in dataset[()]]
+
+
+def _check_sizes(path: Path, record: Record) -> None:
+    """Everything about the test set must have a row a sample."""
+    sizes = {"test/label": len(record.label), "test/prediction": len(record.prediction)}
+    for kind, group in (("activations", record.activations), ("embeddings", record.embeddings)):
+        sizes |= {f"{kind}/{space}/{name}": len(x) for space, inner in group.items() for name, x in inner.items()}
+    sizes |= {f"edges/{space}/test": len(edges.test) for space, edges in record.edges.items() if edges.test is not None}
+    wrong = {name: n for name, n in sizes.items() if n != len(record.ids)}
+    if wrong:
+        raise RunError(f"{path}: found rows {wrong}, expected {len(record.ids)}, as many as test/id; train the run again")
