@@ -1,0 +1,96 @@
+"""One split as a torch data set that reads whole batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dhmd.batch import FeatureBatch
+from dhmd.data.store import Store
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Mean and standard deviation (d,) of one modality's features, over the real frames of train."""
+
+    mean: Tensor
+    std: Tensor
+
+    @classmethod
+    def of(cls, statistics: npt.NDArray[np.float64]) -> Scaling:
+        """From (3, d) count, mean, deviation; a feature that does not vary keeps its scale and is only centred."""
+        _, mean, std = statistics
+        varies = std > 1e-6 * np.abs(mean)
+        return cls(torch.from_numpy(mean).float(), torch.from_numpy(np.where(varies, std, 1.0)).float())
+
+
+class FeatureDataset(Dataset[FeatureBatch]):
+    """Samples of one split.
+
+    Args:
+        store: where they are.
+        split: which.
+        label: (N,) as the task wants them.
+        tokens: (N, 3, T) or None.
+        scaling: per modality, for standardised features; None for raw ones.
+        in_memory: whether to hold the features in memory; otherwise each process maps the file when it first reads.
+
+    In a batch, frames that are not real are exactly 0, and so are values that were NaN or infinite.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        split: str,
+        label: Tensor,
+        tokens: npt.NDArray[np.integer[Any]] | None,
+        scaling: Mapping[str, Scaling] | None,
+        in_memory: bool,
+    ) -> None:
+        self.store, self.split = store, split
+        self.label, self.scaling = label, scaling
+        self.tokens = None if tokens is None else torch.from_numpy(np.ascontiguousarray(tokens))
+        self.real = {m: torch.from_numpy(r) for m, r in store.real(split).items()}
+        self.holes = {m: values > 0 for m, (values, _) in store.non_finite(split).items()}
+        self.loaded = store.load(split) if in_memory else None
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def __getitem__(self, row: int) -> FeatureBatch:
+        return self.__getitems__([row])
+
+    def __getitems__(self, rows: Sequence[int]) -> FeatureBatch:
+        """The batch of some rows."""
+        index = torch.as_tensor(rows)
+        at = index.numpy()
+        raw = self.store.read(self.split, at) if self.loaded is None else {m: x[at] for m, x in self.loaded.items()}
+        features, masks = {}, {}
+        for modality, array in raw.items():
+            ends = self.real[modality][index]
+            frame = torch.arange(array.shape[1])
+            masks[modality] = (frame >= ends[:, :1]) & (frame < ends[:, 1:])
+            features[modality] = self._clean(torch.from_numpy(array), masks[modality], modality)
+        return FeatureBatch(
+            features=features,
+            masks=masks,
+            label=self.label[index],
+            tokens=None if self.tokens is None else self.tokens[index].long(),
+            index=index,
+        )
+
+    def _clean(self, x: Tensor, mask: Tensor, modality: str) -> Tensor:
+        """Standardise (B, T, d) in place, if so wanted, and put zeros where nothing is known."""
+        if self.scaling is not None:
+            x.sub_(self.scaling[modality].mean).div_(self.scaling[modality].std)
+            x.masked_fill_(~mask[..., None], 0.0)
+        if self.holes[modality]:
+            x.masked_fill_(~x.isfinite(), 0.0)
+        return x

@@ -1,0 +1,101 @@
+"""What must hold of a store for a run to use it, and what its user should be told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dhmd.batch import Task
+from dhmd.data.catalog import identify, published_files
+from dhmd.data.corpus import check_label_range
+from dhmd.data.problem import problem
+from dhmd.data.store import Store
+
+
+def task_labels(store: Store, task: Task, label_range: tuple[float, float]) -> tuple[dict[str, torch.Tensor], int]:
+    """The labels of each split as the task wants them, and the number of classes.
+
+    Returns:
+        Per split (N,): float32 for regression and binary (0 and 1), int64 for multiclass; and the classes, 1 for regression and binary.
+
+    Raises:
+        DataError: the labels are absent, outside the range, or no classes from 0 of which train has every one.
+    """
+    kind = "regression" if task == "regression" else "classification"
+    labels = {s: store.labels(s, kind) for s in store.splits}
+    present = {s: x for s, x in labels.items() if x is not None}
+    if len(present) < len(labels):
+        raise problem(
+            store.path,
+            f"train/{kind}_labels",
+            found="no such labels",
+            expected=f"{kind}_labels, which data.task={task} needs",
+            do="add them to the file, or choose another data.task",
+        )
+    if task == "regression":
+        for split, x in present.items():
+            check_label_range(x, *label_range, store.path, f"{split}/regression_labels")
+        return {s: torch.from_numpy(x) for s, x in present.items()}, 1
+    classes = np.unique(present["train"])
+    n = len(classes)
+    for split, x in present.items():
+        if not np.array_equal(classes, np.arange(n)) or (task == "binary" and n != 2) or x.min() < 0 or x.max() >= n:
+            raise problem(
+                store.path,
+                f"{split}/classification_labels",
+                found=f"the classes {', '.join(str(c) for c in np.unique(x)[:20])} (train: {', '.join(str(c) for c in classes[:20])})",
+                expected="0 and 1" if task == "binary" else "classes from 0 without gaps, every one of them in train",
+                do="renumber the classes, or choose another data.task",
+            )
+    if task == "binary":
+        return {s: torch.from_numpy(x).float() for s, x in present.items()}, 1
+    return {s: torch.from_numpy(x) for s, x in present.items()}, n
+
+
+def refuse_non_finite(store: Store, path: Path | str) -> None:
+    """Refuse NaN and infinite features.
+
+    Raises:
+        DataError: there are some; the message counts them by split and modality.
+    """
+    counts = {f"{s}/{store.keys[m]}": store.non_finite(s)[m] for s in store.splits for m in store.modalities}
+    bad = {key: c for key, c in counts.items() if c[0]}
+    if bad:
+        raise problem(
+            path,
+            next(iter(bad)),
+            found=", ".join(f"{values} NaN or infinite values in {frames} frames of {key}" for key, (values, frames) in bad.items()),
+            expected="finite features, as data.non_finite=error wants",
+            do="set data.non_finite=zero to read them as 0, or extract these features again",
+        )
+
+
+def constant_modalities(store: Store) -> list[str]:
+    """A sentence for each modality that tells nothing: no real frames in train, or no feature that varies over them."""
+    sentences = []
+    for modality in store.modalities:
+        count, mean, std = store.statistics(modality)
+        if not np.any(count):
+            sentences.append(f"{modality} is constant: all zero in train, so it can contribute nothing")
+        elif not np.any(std > 1e-6 * np.abs(mean)):
+            sentences.append(f"{modality} is constant: no feature of it varies in train, so it can contribute nothing")
+    return sentences
+
+
+def zeroed_values(store: Store) -> list[str]:
+    """A sentence for each modality with NaN or infinite values."""
+    sentences = []
+    for modality in store.modalities:
+        values, frames = (sum(store.non_finite(s)[modality][i] for s in store.splits) for i in (0, 1))
+        if values:
+            sentences.append(f"{modality}: {values} NaN or infinite values in {frames} frames are set to 0")
+    return sentences
+
+
+def unpublished(store: Store, expects: str | None) -> list[str]:
+    """A sentence where another file than the published one that is expected was read."""
+    if expects is None or identify(store.source_sha256) == (file := published_files()[expects]):
+        return []
+    return [f"{store.source_name} is not the published {file.file} of {file.dataset}: do not compare its results with the papers'"]
