@@ -142,8 +142,9 @@ def _activations(file, generator, label, epochs):
             for i, y in enumerate(label):
                 pool = np.arange(100, 130) if y > 0 else np.arange(300, 330)
                 pool = np.concatenate([pool + 40 * s, [10 * m, 10 * m + 1, 10 * m + 2]])
-                chosen = generator.choice(pool, size=5, replace=False, p=_falling(len(pool)))
-                a[i, chosen] = generator.dirichlet(np.ones(5))
+                size = 2 + m + generator.poisson(2)
+                chosen = generator.choice(pool, size=size, replace=False, p=_falling(len(pool)))
+                a[i, chosen] = generator.dirichlet(np.ones(size))
             file[f"activations/{space}/{modality}"] = a.astype(np.float32)
 
 

@@ -1,0 +1,60 @@
+"""Which class was taken for which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from dhmd.analysis.style import class_name, drawing, new_figure
+from dhmd.batch import Task
+from dhmd.evaluation.metrics import predicted_class, sentiment_class
+
+
+def confusion_matrix(truth: NDArray[Any], predicted: NDArray[Any], classes: Sequence[int]) -> NDArray[np.int64]:
+    """(C, C) counts, rows the label, columns the prediction, in the order of ``classes``.
+
+    Args:
+        truth: (N,) class numbers.
+        predicted: (N,) class numbers.
+        classes: all that occur.
+    """
+    order = np.asarray(classes)
+    return np.array([[np.sum((truth == t) & (predicted == p)) for p in order] for t in order], np.int64)
+
+
+def confusion(prediction: NDArray[Any], label: NDArray[Any], task: Task, title: str) -> Figure:
+    """The confusion matrix: shares of each row as colour, counts in the cells. Sentiment scores fall into the seven classes of ACC7.
+
+    Args:
+        prediction: (N, out_dim).
+        label: (N,).
+        task: what the label is.
+        title: above the figure.
+    """
+    if task == "regression":
+        truth, predicted, classes = sentiment_class(label), sentiment_class(prediction), list(range(-3, 4))
+    else:
+        truth, predicted = label.astype(np.int64), predicted_class(prediction)
+        classes = list(range(max(int(truth.max()), prediction.shape[1] - 1, 1) + 1))
+    counts = confusion_matrix(truth, predicted, classes)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    names = [class_name(c, task) for c in classes]
+    size = 0.42 * len(classes)
+    with drawing():
+        figure = new_figure(max(size, 1.7) + 1.5, max(size, 1.7) + 1.1, title)
+        axes = figure.subplots()
+        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for i, j in np.ndindex(*counts.shape):
+            axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=7, color="white" if shares[i, j] > 0.55 else "#222222")
+        axes.set_xticks(range(len(classes)), names)
+        axes.set_yticks(range(len(classes)), names)
+        axes.set_xlabel("predicted class")
+        axes.set_ylabel("labelled class")
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        figure.colorbar(image, ax=axes, label="share of the labelled class", shrink=0.8)
+    return figure

@@ -1,0 +1,82 @@
+"""The two spaces seen in two dimensions by t-SNE (van der Maaten and Hinton 2008)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.manifold import TSNE
+
+from dhmd.analysis.style import PALETTE, SENTIMENT, colours, drawing, new_figure
+from dhmd.batch import Task
+
+MAX_POINTS = 500
+MIN_POINTS = 10
+
+
+def project(embeddings: Mapping[str, NDArray[Any]], seed: int = 0) -> tuple[NDArray[Any], NDArray[Any], list[str]]:
+    """One t-SNE of all modalities of a space together.
+
+    Args:
+        embeddings: by modality (N, H). At most 500 points are drawn from, the same samples of every modality.
+        seed: of the choice of samples; the start is the first two principal components.
+
+    Returns:
+        points (P, 2), the sample each point belongs to (P,), and its modality.
+    """
+    n = len(next(iter(embeddings.values())))
+    kept = min(n, MAX_POINTS // len(embeddings))
+    rows = np.sort(np.random.default_rng(seed).choice(n, kept, replace=False))
+    stacked = np.concatenate([np.asarray(x, np.float64)[rows] for x in embeddings.values()])
+    perplexity = min(30.0, (len(stacked) - 1) / 3)
+    points = TSNE(init="pca", random_state=seed, perplexity=perplexity).fit_transform(stacked)
+    return points, np.tile(rows, len(embeddings)), [name for name in embeddings for _ in rows]
+
+
+def embedding_maps(embeddings: Mapping[str, Mapping[str, NDArray[Any]]], label: NDArray[Any], task: Task, title: str) -> Figure:
+    """One row a space: its t-SNE coloured by label, and the same points by modality.
+
+    Args:
+        embeddings: by space and modality, (N, H).
+        label: (N,).
+        task: what the label is.
+        title: above the figure.
+    """
+    with drawing():
+        figure = new_figure(7.4, 3.0 * len(embeddings) + 0.5, title)
+        grid = figure.subplots(len(embeddings), 2, squeeze=False)
+        for (left, right), (space, by_modality) in zip(grid, embeddings.items(), strict=True):
+            points, rows, names = project(by_modality)
+            _by_label(figure, left, points, label[rows], task)
+            _by_modality(right, points, np.array(names))
+            left.set_title(f"{space}, by label ({len(set(rows.tolist()))} of {len(label)} samples)", loc="left")
+            right.set_title(f"{space}, by modality", loc="left")
+            for axes in (left, right):
+                axes.set_xticks([])
+                axes.set_yticks([])
+                axes.set_aspect("equal", adjustable="datalim")
+    return figure
+
+
+def _by_label(figure: Figure, axes: Axes, points: NDArray[Any], label: NDArray[Any], task: Task) -> None:
+    if task == "regression":
+        limit = max(1.0, float(np.abs(label).max()))
+        drawn = axes.scatter(points[:, 0], points[:, 1], c=label, cmap=SENTIMENT, vmin=-limit, vmax=limit, s=9, linewidths=0)
+        figure.colorbar(drawn, ax=axes, label="sentiment label", shrink=0.8)
+        return
+    for c in np.unique(label.astype(np.int64)):
+        x, y = points[label == c].T
+        axes.scatter(x, y, color=PALETTE[c % len(PALETTE)], s=9, linewidths=0, label=f"class {c}")
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), markerscale=2, handletextpad=0.2)
+
+
+def _by_modality(axes: Axes, points: NDArray[Any], names: NDArray[Any]) -> None:
+    order = list(dict.fromkeys(names.tolist()))
+    for (name, colour), marker in zip(colours(order).items(), "os^Dv<>" * len(order), strict=False):
+        x, y = points[names == name].T
+        axes.scatter(x, y, color=colour, marker=marker, s=9, linewidths=0, label=name)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), markerscale=2, handletextpad=0.2)
