@@ -1,0 +1,157 @@
+"""``dhmd train`` as a Hydra application: overrides, flags, multirun and shell completion, with errors in a user's words."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import hydra
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dhmd.config import closest, conf_dir
+from dhmd.errors import DhmdError, UsageError
+
+VERBS = ("train", "evaluate", "show", "results", "reproduce")
+_typed: list[str] = []
+
+
+def train_command(arguments: Sequence[str]) -> int:
+    """Run ``dhmd train`` with Hydra's overrides and flags.
+
+    Raises:
+        UsageError: the configuration cannot be composed.
+        DhmdError: what the job raised.
+    """
+    _run(_resumed(list(arguments)))
+    return 0
+
+
+def complete(arguments: Sequence[str]) -> int:
+    """Install, uninstall or answer shell completion, as Hydra's flag ``-sc`` does; the verb is taken out of the line to complete."""
+    line = os.environ.get("COMP_LINE", "")
+    words = line.split()
+    if words and (len(words) == 1 or (len(words) == 2 and not line.endswith(" "))):
+        print(" ".join(verb for verb in VERBS if len(words) == 1 or verb.startswith(words[1])))
+    elif not words or words[1] == "train":
+        if words:
+            os.environ["COMP_LINE"] = re.sub(r"^(\s*\S+)\s+train\b", r"\1", line)
+        _run(arguments)
+    return 0
+
+
+def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> DictConfig:
+    """The configuration of ``dhmd train OVERRIDES``, for use from Python; give ``run_dir=...`` among the overrides.
+
+    Args:
+        overrides: as on the command line.
+        config_dir: a further folder of configs, searched first.
+
+    Raises:
+        UsageError: an override or a file it names is wrong.
+    """
+    path = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []
+    with _user_errors(overrides), hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = hydra.compose("train", [*overrides, *path], return_hydra_config=True)
+    choices = cfg.hydra.runtime.choices
+    OmegaConf.set_struct(cfg, False)
+    for name, value in cfg.labels.items():
+        if name != "data":
+            cfg.labels[name] = choices.get(name, value)
+    del cfg["hydra"]
+    return cfg
+
+
+def _job(cfg: DictConfig) -> float:
+    """What Hydra calls, once a job; the best validation loss goes back to a sweeper."""
+    from dhmd.training.show import print_run
+    from dhmd.training.train import train
+
+    sys.argv = _typed or sys.argv  # Lightning starts further processes by the command as typed
+    result = train(cfg)
+    if result.main:
+        print_run(result.run_dir)
+    return result.score
+
+
+def _run(arguments: Sequence[str]) -> None:
+    global _typed
+    _typed = sys.argv
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come to us instead of being printed there
+    sys.argv = ["dhmd", *arguments]  # Hydra reads it, and names the completion after it
+    try:
+        with _user_errors(arguments):
+            hydra.main(config_path=str(conf_dir()), config_name="train", version_base="1.3")(_job)()
+    finally:
+        sys.argv, _typed = _typed, []
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def _resumed(arguments: list[str]) -> list[str]:
+    """``resume=RUN``: compose from the run's own config.yaml and continue in its folder."""
+    for i, argument in enumerate(arguments):
+        key, _, value = argument.partition("=")
+        if key == "resume" and value.lower() not in ("true", "false"):
+            run = Path(value).absolute()
+            if not (run / "config.yaml").is_file():
+                raise UsageError(f"resume={value}: not a run folder; expected config.yaml in it")
+            own = [f"--config-dir={run}", "--config-name=config", "resume=true", f"run_dir='{run}'", f"hydra.run.dir='{run}'"]
+            arguments[i : i + 1] = [*own, "hydra.job.name=train", "hydra/job_logging=stdout", "hydra.output_subdir=null"]
+    return arguments
+
+
+@contextmanager
+def _user_errors(arguments: Sequence[str]) -> Iterator[None]:
+    """Turn what Hydra says of a wrong command line into a UsageError, with the nearest names there are."""
+    try:
+        yield
+    except DhmdError:
+        raise
+    except MissingConfigException as error:
+        found = (error.missing_cfg_file or "").rpartition("/")[2]
+        options = [str(option) for option in (error.options or [])]
+        raise UsageError(f"{_first_line(error)}{closest(found, options)}{_listing(options)}") from error
+    except (HydraException, OmegaConfBaseException) as error:
+        cause = error.__cause__
+        detail = f" ({_first_line(cause)})" if isinstance(cause, OmegaConfBaseException) else ""
+        raise UsageError(f"{_first_line(error)}{detail}{_near_override(str(error))}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _listing(options: Sequence[str]) -> str:
+    return f"\navailable: {', '.join(options)}" if options else ""
+
+
+def _near_override(message: str) -> str:
+    """The keys and groups nearest to the one that Hydra could not override."""
+    named = re.search(r"[Cc]ould not (?:override|append|delete)[^']*'([^']+)'", message)
+    if named is None:
+        return ""
+    key = named[1].partition("@")[0]
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = hydra.compose("train")
+    keys, groups = _keys(cfg), [p.name for p in conf_dir().iterdir() if p.is_dir()]
+    return closest(key, [*keys, *groups]) or closest(key.rpartition(".")[2], [k for k in keys if k.rpartition(".")[2]])
+
+
+def _keys(cfg: DictConfig, path: str = "") -> list[str]:
+    found: list[str] = []
+    for key in map(str, cfg):
+        name = f"{path}.{key}".lstrip(".")
+        found.append(name)
+        node = cfg._get_node(key)
+        if isinstance(node, DictConfig) and not node._is_none():
+            found += _keys(node, name)
+    return found

@@ -1,0 +1,150 @@
+"""Configurations: where conf/ is, the one guarded `instantiate`, and messages for what is wrong in a composed config.
+
+Hydra composes; this module decides what a config may build. Only the names in `TARGETS` can be called from a config, by their exact
+spelling: a config file from somebody else cannot run anything else. Hydra's own ``instantiate`` is not used: it turns the dataclasses
+handed to it into configs, and from Hydra 1.4 on wants an allow-list of its own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Iterable, Mapping
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
+
+import dhmd
+from dhmd.errors import UsageError
+
+TARGETS = frozenset(
+    {
+        "dhmd.data.module.FeatureDataModule",
+        "dhmd.models.DecoupledDistillation",
+        "dhmd.models.TextOnly",
+        "dhmd.nn.text.GivenFeatures",
+        "dhmd.nn.text.TextEncoder",
+        "dhmd.nn.text.minilm",
+        "dhmd.losses.Objective",
+        "dhmd.training.accumulation.MeanAccumulation",
+        "dhmd.training.accumulation.SumAccumulation",
+        "dhmd.training.checkpoints.Checkpoints",
+        "dhmd.training.optimisation.Optimisation",
+        "dhmd.training.progress.EpochLine",
+        "dhmd.training.validation_loss.RoundedBatchMean",
+        "dhmd.training.validation_loss.SampleMean",
+        "pytorch_lightning.Trainer",
+        "pytorch_lightning.callbacks.EarlyStopping",
+        "pytorch_lightning.callbacks.LearningRateMonitor",
+        "pytorch_lightning.callbacks.RichProgressBar",
+        "pytorch_lightning.callbacks.TQDMProgressBar",
+        "pytorch_lightning.loggers.CSVLogger",
+        "pytorch_lightning.loggers.TensorBoardLogger",
+        "pytorch_lightning.loggers.WandbLogger",
+        "pytorch_lightning.strategies.DDPStrategy",
+    }
+)
+"""Everything a config may build, by exact name."""
+
+
+def conf_dir() -> Path:
+    """The folder of config files: ``dhmd/conf`` inside an installed wheel, else ``conf/`` of the repository.
+
+    Raises:
+        UsageError: neither is there (a broken installation).
+    """
+    package = Path(dhmd.__file__).resolve().parent
+    for folder in (package / "conf", package.parents[1] / "conf"):
+        if (folder / "train.yaml").is_file():
+            return folder
+    raise UsageError(f"the configuration folder is missing: expected {package / 'conf'}; install dhmd again")
+
+
+def instantiate(config: Any, **extra: Any) -> Any:
+    """Build what a config describes: a mapping with ``_target_`` becomes a call, nested ones first.
+
+    Args:
+        config: a config node or plain value; ``_partial_: true`` beside ``_target_`` gives the callable with its arguments bound.
+        **extra: further arguments of the outermost call, passed as they are (networks, specs); they win over the config's.
+
+    Returns:
+        The object built; None, numbers, strings, lists and mappings without ``_target_`` come back plain.
+
+    Raises:
+        UsageError: a target is not in `TARGETS`, an interpolation or mandatory value is missing, or the target refuses its arguments.
+    """
+    plain = to_plain(config) if isinstance(config, DictConfig | ListConfig) else config
+    return _build(plain, extra, "")
+
+
+def to_plain(config: DictConfig | ListConfig) -> Any:
+    """The config resolved to plain dicts, lists and values.
+
+    Raises:
+        UsageError: an interpolation points nowhere or a mandatory value (``???``) is not given.
+    """
+    try:
+        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise UsageError(f"{error.full_key} is not set; give it on the command line: {error.full_key}=VALUE") from error
+    except InterpolationKeyError as error:
+        raise UsageError(f"{error.full_key}: {error.msg}; check the key named between ${{ and }}") from error
+    except OmegaConfBaseException as error:
+        raise UsageError(f"the configuration cannot be resolved: {error}") from error
+
+
+def closest(word: str, known: Iterable[str], n: int = 3) -> str:
+    """A half-sentence with the known words nearest to ``word``; empty when none is near."""
+    near = difflib.get_close_matches(word, list(known), n=n, cutoff=0.6)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _build(node: Any, extra: Mapping[str, Any], path: str) -> Any:
+    if isinstance(node, list):
+        return [_build(value, {}, f"{path}[{i}]") for i, value in enumerate(node)]
+    if not isinstance(node, dict):
+        return node
+    if "_target_" not in node:
+        if extra:
+            raise UsageError(f"{path or 'the configuration'}: expected a _target_ to build, found the keys {sorted(node)}")
+        return {key: _build(value, {}, f"{path}.{key}".lstrip(".")) for key, value in node.items()}
+    name = node["_target_"]
+    arguments = {
+        key: _build(value, {}, f"{path}.{key}".lstrip(".")) for key, value in node.items() if key not in ("_target_", "_partial_", *extra)
+    }
+    target = _locate(name, path)
+    _check_arguments(target, name, {**arguments, **extra}, whole=not node.get("_partial_", False))
+    build = partial(target, **arguments, **extra)
+    if node.get("_partial_", False):
+        return build
+    try:
+        return build()
+    except ValueError as error:  # the rooms below know no UsageError; what they refuse at construction came from the config
+        raise UsageError(f"{path or name}: {error}") from error
+
+
+def _locate(name: Any, path: str) -> Any:
+    if name not in TARGETS:
+        where = f" at {path}" if path else ""
+        raise UsageError(
+            f"_target_ {name!r}{where} is refused: a configuration may only build what dhmd.config.TARGETS lists"
+            f"{closest(str(name), TARGETS, 1)}"
+        )
+    module, _, attribute = name.rpartition(".")
+    return getattr(import_module(module), attribute)
+
+
+def _check_arguments(target: Any, name: str, arguments: Mapping[str, Any], whole: bool) -> None:
+    """Say in a user's words what Python would say in a TypeError."""
+    signature = inspect.signature(target)
+    try:
+        (signature.bind if whole else signature.bind_partial)(**arguments)
+    except TypeError as error:
+        known = [key for key in signature.parameters if key not in arguments]
+        unknown = next((key for key in arguments if key not in signature.parameters), None)
+        hint = closest(unknown, known) if unknown else ""
+        raise UsageError(f"{name}: {error}{hint}") from error

@@ -1,0 +1,64 @@
+"""From a plain configuration to its data, network and training module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from dhmd.batch import FeatureSpec
+from dhmd.config import instantiate
+from dhmd.data.module import FeatureDataModule
+from dhmd.errors import UsageError
+from dhmd.training.module import DistillationModule
+
+CONVENTIONS = ("mosi", "sims")
+
+
+def build_data(
+    config: Mapping[str, Any], text_encoder: nn.Module, state: dict[str, Any] | None = None, **changes: Any
+) -> FeatureDataModule:
+    """The data module of ``config["data"]`` with ``changes``, ready: files converted and checked, specification known.
+
+    Args:
+        config: of the whole run.
+        text_encoder: its tokenizer is loaded only if the data brings no tokens.
+        state: of the data module of a checkpoint: features are scaled as they were there.
+        **changes: options of the data module that differ from the config's.
+
+    Raises:
+        DataError: the file is missing or not what is expected.
+        UsageError: an option is wrong.
+    """
+
+    def tokenizer(sentences: list[str]) -> np.ndarray:
+        tokens: np.ndarray = text_encoder.tokenizer()(sentences)  # type: ignore[operator]
+        return tokens
+
+    needs = bool(text_encoder.needs_tokens)
+    data: FeatureDataModule = instantiate({**config["data"], **changes}, tokenizer=tokenizer if needs else None, tokens_required=needs)
+    if state is not None:
+        data.load_state_dict(state)
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def build_module(config: Mapping[str, Any], text_encoder: nn.Module, spec: FeatureSpec) -> DistillationModule:
+    """Network, objective and optimisation of ``config`` for data of ``spec``.
+
+    Raises:
+        UsageError: an option is wrong or does not fit the data.
+    """
+    if config["convention"] not in CONVENTIONS:
+        raise UsageError(f"convention: found {config['convention']!r}; expected one of {', '.join(CONVENTIONS)}")
+    return DistillationModule(
+        network=instantiate(config["model"], spec=spec, text_encoder=text_encoder),
+        objective=instantiate(config["objective"], task=spec.task),
+        optimisation=instantiate(config["optimisation"]),
+        spec=spec,
+        convention=config["convention"],
+        seed=config["seed"],
+    )

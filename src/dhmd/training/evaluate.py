@@ -1,0 +1,53 @@
+"""The metrics of a finished run, computed anew from its checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from dhmd.errors import UsageError
+from dhmd.training.collect import Collected, collect
+from dhmd.training.runs import load_run
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A split of a run: metrics, what they were computed from, and whether the data is synthetic."""
+
+    metrics: dict[str, float]
+    collected: Collected
+    convention: str
+    synthetic: bool
+
+
+def evaluate(
+    path: str | Path, split: Literal["valid", "test"] = "test", data_path: str | Path | None = None, device: str = "cpu"
+) -> Evaluation:
+    """Evaluate the best epoch of a run.
+
+    Args:
+        path: the run folder.
+        split: which split of the data.
+        data_path: another data file of the same kind; None for the run's own.
+        device: where to compute, as torch names it.
+
+    Raises:
+        RunError: no run is there, or the data does not fit it.
+        DataError: the data is missing or wrong.
+        UsageError: an unknown split or device.
+    """
+    if split not in ("valid", "test"):
+        raise UsageError(f"split: found {split!r}, expected valid or test")
+    try:
+        where = torch.device(device)
+        torch.empty(0, device=where)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+    run = load_run(path, data_path)
+    loader = run.data.val_dataloader() if split == "valid" else run.data.test_dataloader()
+    task, convention = run.module.spec.task, run.config["convention"]
+    found = collect(run.network, loader, run.data.ids(split), task, run.module.optimisation.validation_loss, where)
+    return Evaluation(found.metrics(task, convention), found, convention, run.data.synthetic)

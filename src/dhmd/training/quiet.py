@@ -1,0 +1,32 @@
+"""What libraries say while a run trains that helps nobody who reads it, each with the reason."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+IGNORED = (
+    r"The .*dataloader.* does not have many workers",  # the store is read faster without (docs of dhmd.data)
+    r"Found \d+ module\(s\) in eval mode at the start of training",  # a frozen text encoder is meant to be
+    r"Trying to infer the `batch_size`",  # a FeatureBatch knows its own; it is given where it matters
+    r"Experiment logs directory .* exists and is not empty",  # resuming
+    r"Checkpoint directory .* exists and is not empty",  # resuming
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # inside Lightning
+)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Lightning's greetings and the warnings in `IGNORED`; all others stay."""
+    logger = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in IGNORED:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,87 @@
+"""Runs and evaluations as tables for people: every number with its convention, synthetic data called so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dhmd.evaluation.metrics import LABELS, NOT_A_SHARE
+from dhmd.evaluation.runs import Run, read_run
+from dhmd.training.evaluate import Evaluation
+
+
+def print_run(path: Path, console: Console | None = None) -> None:
+    """Print what a run recorded.
+
+    Raises:
+        RunError: no finished run is there.
+    """
+    console = console or _console()
+    run = read_run(path)
+    metrics = run.metrics
+    chosen = metrics["selection"]["epoch"]
+    facts = Table.grid(padding=(0, 2))
+    for name, value in _facts(run).items():
+        facts.add_row(name, value)
+    console.print(facts)
+    validation = next(row for row in metrics["validation"] if row["epoch"] == chosen)
+    title = f"{metrics['model']} on {metrics['data']}{_synthetic(metrics['synthetic'])}, seed {metrics['seed']}"
+    console.print(_metrics_table(title, {f"validation, epoch {chosen}": validation, "test": metrics["test"]}, metrics["convention"]))
+    figures = sorted((path / "figures").glob("*.png"))
+    if figures:
+        console.print(f"figures: {path / 'figures'} ({', '.join(figure.stem for figure in figures)})", soft_wrap=True)
+    console.print(f"run folder: {path}", soft_wrap=True)
+
+
+def print_evaluation(evaluation: Evaluation, split: str, console: Console | None = None) -> None:
+    """Print the metrics of one evaluated split."""
+    console = console or _console()
+    title = f"{len(evaluation.collected.ids)} samples{_synthetic(evaluation.synthetic)}"
+    console.print(_metrics_table(title, {split: evaluation.metrics}, evaluation.convention))
+
+
+def config_digest(config: Mapping[str, Any]) -> str:
+    """Twelve letters that differ where two configurations differ, apart from where they ran."""
+    kept = {key: value for key, value in config.items() if key not in ("run_dir", "resume", "logger", "callbacks", "labels")}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def _facts(run: Run) -> dict[str, str]:
+    metrics = run.metrics
+    text = metrics.get("text_encoder")
+    return {
+        "configuration": f"{config_digest(run.config)} (config.yaml)",
+        "text": str(text),
+        "trained parameters": f"{metrics['parameters']:,}",
+        "epochs": f"{len(metrics['validation'])}, best {metrics['selection']['epoch']} by validation loss",
+        "time": f"{metrics['seconds']['fit']:.0f} s of training",
+    }
+
+
+def _metrics_table(title: str, columns: Mapping[str, Mapping[str, float]], convention: str) -> Table:
+    table = Table(title=title, caption=f"metrics by the {convention} convention; accuracies and F1 in percent", title_justify="left")
+    table.add_column("metric")
+    for name in columns:
+        table.add_column(name, justify="right")
+    names = [name for name in list(columns.values())[-1] if name != "epoch"]
+    for name in names:
+        table.add_row(LABELS.get(name, name), *(_number(name, values[name]) for values in columns.values()))
+    return table
+
+
+def _number(name: str, value: float) -> str:
+    return f"{value:.4f}" if name in NOT_A_SHARE else f"{100 * value:.2f}"
+
+
+def _synthetic(synthetic: bool) -> str:
+    return " (synthetic data)" if synthetic else ""
+
+
+def _console() -> Console:
+    return Console(highlight=False)

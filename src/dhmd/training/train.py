@@ -1,0 +1,198 @@
+"""One run from its configuration to its record."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytorch_lightning as pl
+import torch
+from lightning_utilities.core.rank_zero import rank_zero_only
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import ProgressBar
+
+from dhmd.analysis.figures import write_figures
+from dhmd.atomic import write_text
+from dhmd.config import instantiate, to_plain
+from dhmd.data.module import FeatureDataModule
+from dhmd.errors import UsageError
+from dhmd.evaluation.runs import read_run
+from dhmd.training.build import build_data, build_module
+from dhmd.training.checkpoints import BEST, LAST, Checkpoints
+from dhmd.training.collect import collect
+from dhmd.training.module import MONITOR, DistillationModule
+from dhmd.training.quiet import quiet
+from dhmd.training.record import RunFolder
+from dhmd.training.recorder import Recorder
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What training leaves.
+
+    Attributes:
+        run_dir: the run folder.
+        metrics: the content of its metrics.json.
+        main: False in the helpers of a training over several processes; they know no more than the selection.
+    """
+
+    run_dir: Path
+    metrics: dict[str, Any]
+    main: bool = True
+
+    @property
+    def score(self) -> float:
+        """The validation loss of the best epoch: what a search over hyper-parameters may look at."""
+        return float(self.metrics["selection"]["value"])
+
+
+def train(cfg: DictConfig) -> TrainResult:
+    """Train, select the epoch on validation, read the test split once, write the record.
+
+    Args:
+        cfg: composed by Hydra or `dhmd.config.compose` from conf/train.yaml.
+
+    Raises:
+        UsageError: the configuration is wrong, or the run folder is taken.
+        DataError: the data is missing or wrong.
+        RunError: the run cannot be resumed, or training diverged.
+    """
+    config = _validated(to_plain(cfg))
+    folder = RunFolder(Path(config["run_dir"]))
+    main = getattr(rank_zero_only, "rank", 0) == 0  # of several processes that train together, one writes
+    with folder.claimed(config, resume=bool(config["resume"])) if main else nullcontext():
+        if folder.finished:
+            log.info("%s: finished before", folder.path)
+            return TrainResult(folder.path, dict(read_run(folder.path).metrics))
+        with _log_file(folder.path / "train.log") if main else nullcontext(), quiet():
+            return _train(config, folder)
+
+
+def _train(config: dict[str, Any], folder: RunFolder) -> TrainResult:
+    log.info("run folder %s", folder.path)
+    pl.seed_everything(config["seed"], workers=True, verbose=False)
+    text_encoder = instantiate(config["text_encoder"])
+    data = build_data(config, text_encoder)
+    if data.synthetic:
+        log.info("the data is synthetic: its numbers say nothing about people")
+    module = build_module(config, text_encoder, data.spec)
+    parameters = sum(p.numel() for p in module.network.parameters() if p.requires_grad)
+    log.info("%s on %s: %s trained parameters", config["labels"]["model"], config["labels"]["data"], f"{parameters:,}")
+
+    recorder = Recorder(folder, data)
+    trainer = _trainer(config, folder, recorder)
+    last = folder.checkpoints / LAST
+    resumed = last.exists()
+    try:
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=last if resumed else None, weights_only=True)
+        except SystemExit as end:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from end
+        if not trainer.is_global_zero:
+            return TrainResult(folder.path, {"selection": {"value": float("nan")}}, main=False)
+        metrics = _finish(config, folder, data, module, trainer, recorder, parameters)
+        for logger in trainer.loggers:
+            logger.log_metrics({f"test/{name}": value for name, value in metrics["test"].items()}, step=trainer.global_step)
+    finally:
+        _close_wandb()
+    return TrainResult(folder.path, metrics)
+
+
+def _finish(
+    config: dict[str, Any],
+    folder: RunFolder,
+    data: FeatureDataModule,
+    module: DistillationModule,
+    trainer: pl.Trainer,
+    recorder: Recorder,
+    parameters: int,
+) -> dict[str, Any]:
+    """After training: the best epoch's weights, validation once more, the test split for the first and only time."""
+    checkpoints = next(c for c in trainer.callbacks if isinstance(c, Checkpoints))  # type: ignore[attr-defined]
+    best = torch.load(folder.checkpoints / BEST, weights_only=True, map_location="cpu")
+    module.load_state_dict(best["state_dict"])
+    device, loss, task = trainer.strategy.root_device, module.optimisation.validation_loss, module.spec.task
+    valid = collect(module.network, data.val_dataloader(), data.ids("valid"), task, loss, device)
+    start = time.monotonic()
+    test = collect(module.network, data.test_dataloader(), data.ids("test"), task, loss, device)
+    recorder.seconds["test"] = time.monotonic() - start
+
+    numbers = test.metrics(task, config["convention"])
+    metrics = {
+        "task": task,
+        "convention": config["convention"],
+        "seed": config["seed"],
+        **config["labels"],
+        "synthetic": data.synthetic,
+        "parameters": parameters,
+        "selection": {"monitor": MONITOR, "epoch": checkpoints.best_epoch, "value": checkpoints.best_value},
+        "validation": [{"epoch": int(row["epoch"]), **{name: row[f"validation/{name}"] for name in numbers}} for row in module.history],
+        "test": numbers,
+        "seconds": recorder.seconds,
+    }
+    folder.write_predictions({"valid": valid, "test": test})
+    folder.write_arrays(test, module.edges)
+    folder.write_metrics(metrics)
+    write_figures(folder.path)
+    folder.finish()
+    return dict(read_run(folder.path).metrics)
+
+
+def _trainer(config: dict[str, Any], folder: RunFolder, recorder: Recorder) -> pl.Trainer:
+    callbacks = [recorder, *(instantiate(node) for node in config["callbacks"].values() if node)]
+    bars = sys.stderr.isatty()
+    if not bars:
+        callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
+    extra = {"wandb": {"config": config, "id": _wandb_id(folder)}}
+    loggers = [instantiate(node, **extra.get(name, {})) for name, node in (config["logger"] or {}).items() if node]
+    trainer: pl.Trainer = instantiate(
+        config["trainer"], callbacks=callbacks, logger=loggers, enable_progress_bar=bars, default_root_dir=str(folder.path)
+    )
+    if not any(isinstance(c, Checkpoints) for c in callbacks):
+        raise UsageError(
+            "callbacks.checkpoints is missing: without it there is no best epoch; expected dhmd.training.checkpoints.Checkpoints"
+        )
+    return trainer
+
+
+def _validated(config: Mapping[str, Any]) -> dict[str, Any]:
+    seed = config["seed"]
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise UsageError(f"seed: found {seed!r}, expected a whole number from 0 to 2**32 - 1")
+    return dict(config)
+
+
+def _wandb_id(folder: RunFolder) -> str:
+    """The same for a run and its continuation."""
+    file = folder.path / "wandb_id"
+    if not file.exists():
+        write_text(file, uuid4().hex[:8])
+    return file.read_text()
+
+
+def _close_wandb() -> None:
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and getattr(wandb, "run", None) is not None:
+        wandb.finish()
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()

@@ -1,0 +1,49 @@
+"""The one number that learning rate, stopping and the choice of the best epoch look at: the fused task loss on the validation split."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+
+class ValidationLoss(ABC):
+    """Accumulates the per-sample loss of the fused prediction over the batches of a pass."""
+
+    def __init__(self) -> None:
+        self.total = 0.0
+        self.weight = 0
+
+    @abstractmethod
+    def update(self, losses: Tensor) -> None:
+        """Take the losses (B,) of a batch."""
+
+    def compute(self) -> float:
+        """The loss of all batches since `reset`."""
+        return self.total / self.weight
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        self.total, self.weight = 0.0, 0
+
+
+class SampleMean(ValidationLoss):
+    """The mean over samples, unrounded."""
+
+    def update(self, losses: Tensor) -> None:
+        """Take the losses (B,) of a batch."""
+        self.total += float(losses.double().sum())
+        self.weight += losses.numel()
+
+
+class RoundedBatchMean(ValidationLoss):
+    """The authors' number: the mean of batch means (a short last batch weighs as much as a full one), rounded to 4 digits."""
+
+    def update(self, losses: Tensor) -> None:
+        """Take the losses (B,) of a batch."""
+        self.total += float(losses.mean())
+        self.weight += 1
+
+    def compute(self) -> float:
+        """The loss of all batches since `reset`, to 4 digits."""
+        return round(super().compute(), 4)
