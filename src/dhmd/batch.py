@@ -135,6 +135,10 @@ class FeatureBatch:
         """The same batch on another device."""
         return self._map(lambda t: t.to(device, non_blocking=non_blocking))
 
+    def double(self) -> FeatureBatch:
+        """The same batch with its features (and a fractional label) in double precision."""
+        return self._map(lambda t: t.double() if t.is_floating_point() else t)
+
     def pin_memory(self) -> FeatureBatch:
         """The same batch in page-locked memory."""
         return self._map(lambda t: t.pin_memory())

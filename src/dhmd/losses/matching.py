@@ -39,7 +39,7 @@ def infonce_loss(codes: Mapping[str, Tensor], log_scale: Tensor) -> Tensor:
 
 
 def code_divergence_loss(pairs: Pairs, weights: Tensor, activations: Mapping[str, Tensor]) -> Tensor:
-    """Sum over edges of mean_B( w_e JS(a_student, teacher's a) ), the teacher detached.
+    """Sum over edges of mean_B( w_e JS(a_student, teacher's a) ), the teacher and the edge weights detached.
 
     The Jensen-Shannon divergence is in bits (0 to 1), on activations smoothed by 1e-4: sparse ones rarely overlap, and a
     Kullback-Leibler divergence would be infinite.
@@ -51,7 +51,7 @@ def code_divergence_loss(pairs: Pairs, weights: Tensor, activations: Mapping[str
     """
     smooth = {m: _smoothed(a) for m, a in activations.items()}
     found = torch.stack([_jensen_shannon(smooth[student], smooth[teacher].detach()) for teacher, student in pairs], dim=1)
-    return (weights * found).mean(dim=0).sum()
+    return (weights.detach() * found).mean(dim=0).sum()
 
 
 def _smoothed(a: Tensor) -> Tensor:
