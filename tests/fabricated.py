@@ -37,6 +37,9 @@ def make_run(
     data="demo",
     synthetic=True,
     aligned=True,
+    published_as=None,
+    text_encoder="features",
+    ablation=None,
     task="regression",
     n=120,
     epochs=12,
@@ -49,10 +52,25 @@ def make_run(
     folder.mkdir(parents=True)
     generator = np.random.default_rng(seed)
     label, prediction = _test_set(np.random.default_rng(0), generator, task, n, noise)
-    settings = {"seed": seed, "model": {"_target_": "dhmd.models.DecoupledDistillation"}, "data": {"name": data}, **(config or {})}
+    settings = {
+        "seed": seed,
+        "run_dir": str(folder),
+        "model": {"_target_": "dhmd.models.DecoupledDistillation", "width": 50},
+        "data": {"name": data, "seed": seed, "path": str(folder / "features.pkl")},
+        "callbacks": {"checkpoints": {"dirpath": f"{folder}/checkpoints"}},
+        **(config or {}),
+    }
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
-    counts = {"train": 4 * n, "valid": n // 2, "test": n}
-    description = {"name": data, "source_sha256": "0" * 64, "counts": counts, "aligned": aligned, "synthetic": synthetic}
+    description = {
+        "name": data,
+        "synthetic": synthetic,
+        "source": {"name": "features.pkl", "size": 1, "sha256": "0" * 64},
+        "published_as": published_as,
+        "samples": {"train": 4 * n, "valid": n // 2, "test": n},
+        "aligned": aligned,
+        "task": task,
+        "warnings": [],
+    }
     (folder / "data.json").write_text(json.dumps(description))
     history = _history(generator, epochs)
     test = {"loss": float(np.abs(prediction[:, 0] - label).mean()), **metrics_for(task)(prediction, label)}
@@ -70,6 +88,9 @@ def make_run(
         "seed": seed,
         "model": model,
         "data": data,
+        "text_encoder": text_encoder,
+        "ablation": ablation,
+        "experiment": None,
         "synthetic": synthetic,
         "parameters": 4_740_000,
         "selection": {"monitor": "validation/loss", "epoch": epochs - 3, "value": validation[epochs - 3]["loss"]},

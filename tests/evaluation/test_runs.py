@@ -18,7 +18,7 @@ def test_a_whole_run(tmp_path):
     run = read_run(folder)
     assert run.name == "a"
     assert run.config["seed"] == run.metrics["seed"] == 3
-    assert run.description["counts"]["test"] == 120
+    assert run.description["samples"]["test"] == 120
     assert run.test == json.loads((folder / "metrics.json").read_text())["test"]
     assert run.metrics_sha256 == hashlib.sha256((folder / "metrics.json").read_bytes()).hexdigest()
     assert run.history()["train/total"].shape == (12,)
@@ -80,6 +80,7 @@ def edit_metrics(folder, **changes):
         (lambda f: edit_metrics(f, schema=2), "schema: found 2, expected 1"),
         (lambda f: edit_metrics(f, seed="one"), "seed: found 'one', expected int"),
         (lambda f: edit_metrics(f, test={"acc7": None}), r"test\.acc7: found None"),
+        (lambda f: edit_metrics(f, test={"corr": float("nan")}), r"test\.corr: found nan"),
         (lambda f: [p.unlink() for p in f.iterdir()], "no run folder"),
     ],
 )

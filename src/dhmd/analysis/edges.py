@@ -53,7 +53,8 @@ def edge_history(edges: Mapping[str, EdgeRecord], epoch: NDArray[Any], title: st
         panels = figure.subplots(1, len(edges), squeeze=False, sharey=True)[0]
         for axes, (space, record) in zip(panels, edges.items(), strict=True):
             if record.validation is not None:
-                _history(axes, record, epoch[: len(record.validation)])
+                n = min(len(epoch), len(record.validation))  # a run stopped while writing may have one more of either
+                _history(axes, record, record.validation[:n], epoch[:n])
             axes.set_title(space, loc="left")
             axes.set_xlabel("epoch")
             axes.set_ylim(bottom=0)
@@ -64,15 +65,14 @@ def edge_history(edges: Mapping[str, EdgeRecord], epoch: NDArray[Any], title: st
     return figure
 
 
-def _history(axes: Axes, record: EdgeRecord, epoch: NDArray[Any]) -> None:
+def _history(axes: Axes, record: EdgeRecord, weights: NDArray[Any], epoch: NDArray[Any]) -> None:
     colour = colours(_nodes(record.pairs))
     drawn: dict[str, int] = {}
     for i, (teacher, student) in enumerate(record.pairs):
         style = ("-", "--", "-.", ":")[drawn.get(teacher, 0) % 4]  # a colour a teacher, a dash pattern a student
         drawn[teacher] = drawn.get(teacher, 0) + 1
-        values = np.asarray(record.validation)[:, i]
         marker = "." if len(epoch) < 3 else None
-        axes.plot(epoch, values, style, color=colour[teacher], marker=marker, label=f"{teacher} → {student}")
+        axes.plot(epoch, weights[:, i], style, color=colour[teacher], marker=marker, label=f"{teacher} → {student}")
         if record.prior is not None:
             at = [1.005 + 0.014 * i, 1.017 + 0.014 * i]  # side by side, for equal priors
             beside = axes.get_yaxis_transform()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +121,11 @@ def is_run(folder: Path) -> bool:
     return (folder / "config.yaml").is_file() or (folder / "metrics.json").is_file()
 
 
+def run_label(folder: Path) -> str:
+    """A short name of a run folder that says nothing about the machine: its last two parts."""
+    return "/".join(folder.resolve().parts[-2:])
+
+
 def find_runs(folders: Iterable[Path]) -> list[Path]:
     """The run folders among and below the given folders, sorted, each once.
 
@@ -218,5 +224,5 @@ def _check_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
         if not isinstance(metrics.get(key), kind):
             raise RunError(f"{path}: {key}: found {metrics.get(key)!r}, expected {kind.__name__}; train the run again")
     for key, value in metrics["test"].items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise RunError(f"{path}: test.{key}: found {value!r}, expected a number; train the run again")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise RunError(f"{path}: test.{key}: found {value!r}, expected a finite number; train the run again")
