@@ -37,7 +37,7 @@ def open_or_convert(
 ) -> Path:
     """Find the store of a feature file, converting the file when there is none or when it has changed.
 
-    The store lies beside the file as ``<stem>.dhmd.h5``, or in the cache folder where the file's folder cannot be written, or in
+    The store lies beside the file as ``<name>.dhmd.h5``, or in the cache folder where the file's folder cannot be written, or in
     ``cache_dir`` where that is given. It is up to date when the file's size is the recorded one and the file's modification time is
     that of the store (which is given its source's time), or else when the SHA-256 is the recorded one.
 
@@ -117,10 +117,10 @@ def _places(path: Path, keys: Mapping[str, str], cache_dir: Path | str | None) -
     # a store of other modalities of the same file is another store
     other = "" if dict(keys) == dict(KEYS) else "-" + hashlib.sha256(json.dumps(list(keys.items())).encode()).hexdigest()[:8]
     folder = hashlib.sha256(os.fsencode(path.resolve().parent)).hexdigest()[:12]
-    in_cache = f"{path.stem}-{folder}{other}.dhmd.h5"
+    in_cache = f"{path.name}-{folder}{other}.dhmd.h5"
     if cache_dir is not None:
         return [Path(cache_dir).expanduser() / in_cache]
-    return [path.resolve().parent / f"{path.stem}{other}.dhmd.h5", cache_folder() / in_cache]
+    return [path.resolve().parent / f"{path.name}{other}.dhmd.h5", cache_folder() / in_cache]
 
 
 def _usable(place: Path, keys: Mapping[str, str]) -> Store | None:

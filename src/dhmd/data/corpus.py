@@ -226,7 +226,7 @@ def check_label_range(labels: npt.NDArray[Any], low: float, high: float, path: P
 
 
 def _type_of(content: Any) -> str:
-    return f"a {type(content).__name__}" + (f" of length {len(content)}" if hasattr(content, "__len__") else "")
+    return f"a value of type {type(content).__name__}" + (f" and length {len(content)}" if hasattr(content, "__len__") else "")
 
 
 def _names(content: dict[Any, Any]) -> str:

@@ -127,8 +127,8 @@ def _numbers(value: Any, path: Path, key: str, rank: int, shape: str) -> npt.NDA
         found = f"a {type(value).__name__} that makes no array ({type(error).__name__}: {str(error)[:100]})"
         raise problem(path, key, found=found, expected=f"numbers of shape {shape}", do=do) from None
     if array.dtype.kind not in "fiub":
-        found = _shape_of(array)
-        if array.dtype.hasobject:
+        found = _shape_of(array) if array.ndim else f"a value of type {type(value).__name__}"
+        if array.dtype.hasobject and array.ndim:
             do = "samples of different length must be padded with zeros to one length and stored as one numeric array"
         raise problem(path, key, found=found, expected=f"a numeric array of shape {shape}", do=do)
     if rank == 1 and array.ndim == 2 and array.shape[1] == 1:

@@ -92,25 +92,28 @@ class FeatureLoader(DataLoader[FeatureBatch]):
 
     def __iter__(self) -> Iterator[FeatureBatch]:  # type: ignore[override]
         """Iterate over the batches left in the epoch, counting them."""
-        sampler, batch_size = self._rows(), int(self.batch_size or 1)
-        self._handed_out = sampler.skip // batch_size
+        rows = self._rows()
+        self._handed_out = rows.skip // int(self.batch_size or 1) if rows else 0
         for batch in super().__iter__():
             self._handed_out += 1
             yield batch
-        sampler.skip = 0
+        if rows:
+            rows.skip = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Epoch and number of batches handed out in it."""
-        return {"epoch": self._rows().epoch, "batches": self._handed_out}
+        rows = self._rows()
+        return {"epoch": rows.epoch if rows else 0, "batches": self._handed_out}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue after the batches handed out; after a whole epoch, with the next."""
-        sampler = self._rows()
+        rows = self._rows()
+        if rows is None:
+            return
         whole = state["batches"] >= len(self)
-        sampler.set_epoch(state["epoch"] + whole)
-        sampler.skip = 0 if whole else state["batches"] * int(self.batch_size or 1)
+        rows.set_epoch(state["epoch"] + whole)
+        rows.skip = 0 if whole else state["batches"] * int(self.batch_size or 1)
 
-    def _rows(self) -> RowSampler:
-        if not isinstance(self.sampler, RowSampler):
-            raise TypeError(f"the sampler of a FeatureLoader must be a RowSampler, found {type(self.sampler).__name__}")
-        return self.sampler
+    def _rows(self) -> RowSampler | None:
+        # Lightning puts a plain sampler in its place for overfit_batches
+        return self.sampler if isinstance(self.sampler, RowSampler) else None

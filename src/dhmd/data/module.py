@@ -12,10 +12,10 @@ from pytorch_lightning import LightningDataModule
 
 from dhmd.batch import FeatureSpec, Task
 from dhmd.data.catalog import identify, published_files, which_file
+from dhmd.data.checks import constant_modalities, refuse_non_finite, task_labels, unpublished, zeroed_values
 from dhmd.data.convert import open_or_convert
 from dhmd.data.dataset import FeatureDataset, Scaling
 from dhmd.data.demo import synthetic_store
-from dhmd.data.inspect import constant_modalities, refuse_non_finite, task_labels, unpublished, zeroed_values
 from dhmd.data.loader import FeatureLoader
 from dhmd.data.problem import problem
 from dhmd.data.store import Store
@@ -125,20 +125,21 @@ class FeatureDataModule(LightningDataModule):
         if self._store is not None:
             return
         store = Store(self._locate())
-        self._labels, n_classes = task_labels(store, self.task, self.label_range)
+        file = self.path or store.path  # the one that the user knows
+        self._labels, n_classes = task_labels(store, file, self.task, self.label_range)
         lengths = store.lengths
         aligned = len(set(lengths.values())) == 1
         if self.aligned is not None and aligned != self.aligned:
             kind = {True: "aligned", False: "unaligned"}
             raise problem(
-                self.path or store.path,
+                file,
                 "",
                 found=f"{kind[aligned]} modalities, frames {lengths}",
                 expected=f"{kind[self.aligned]} ones, as data.aligned={str(self.aligned).lower()} says",
                 do=f"give the {kind[self.aligned]} file, or choose the data config of this one (data=..._{kind[aligned]})",
             )
         if self.non_finite == "error":
-            refuse_non_finite(store, self.path or store.path)
+            refuse_non_finite(store, file)
         self.warnings = [*store.notes, *zeroed_values(store), *constant_modalities(store), *unpublished(store, self.expects)]
         for warning in self.warnings:
             log.warning("%s: %s", self.name, warning)

@@ -1,13 +1,15 @@
 """Reading feature pickles without running what is in them.
 
 A pickle is a program: it may import any function and call it. The files of this field need a handful of NumPy constructors, so exactly
-these may be imported, each by its full name; everything else is refused before it is reached.
+these may be imported, each by its full name; everything else is refused before it is reached. What the names stand for is our own: NumPy's
+constructors believe whatever state they are given, and a damaged one can crash the process.
 """
 
 from __future__ import annotations
 
+import math
 import pickle  # the unpickler below refuses every import that is not listed
-from collections.abc import Callable
+import re
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,30 +21,65 @@ from dhmd.errors import DataError
 LAYOUT = "a pickled dict with the splits train, valid and test, as in the MMSA/Tsinghua feature files (aligned_50.pkl, unaligned_50.pkl)"
 
 
-def _reconstruct(subtype: type, shape: tuple[int, ...], typecode: Any) -> Any:
-    if subtype is not np.ndarray or tuple(shape) != (0,):
+class _Dtype:
+    """A plain data type; of its state only the byte order counts."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, code: Any, align: Any = False, copy: Any = False) -> None:
+        code = code.decode("ascii") if isinstance(code, bytes) else code
+        if not isinstance(code, str) or not re.fullmatch(r"[<>|=]?(b1|[iu][1248]|f[248]|f1[26]|c8|c16|[US]\d{1,6}|O8?)", code):
+            raise pickle.UnpicklingError(f"the data type {str(code)[:40]!r} is not used by feature files")
+        self.dtype = np.dtype("O" if code.endswith(("O", "O8")) else code)
+
+    def __setstate__(self, state: Any) -> None:
+        _, order, *structure = state
+        order = order.decode("ascii") if isinstance(order, bytes) else order
+        if order not in ("<", ">", "|", "=") or any(part is not None for part in structure[:3]):
+            raise pickle.UnpicklingError("structured data types are not used by feature files")
+        self.dtype = np.dtype(order + self.dtype.str.lstrip("<>|="))
+
+
+class _Array(np.ndarray[Any, Any]):
+    """An array that checks its state before NumPy takes it."""
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, fortran, content = state
+        if isinstance(content, str):  # from Python 2
+            content = content.encode("latin1")
+        dtype = _checked(shape, dtype, content)
+        super().__setstate__((1, shape, dtype, bool(fortran), content))  # type: ignore[arg-type]  # the stub wants numpy's own bool
+
+
+def _checked(shape: Any, dtype: Any, content: Any) -> np.dtype[Any]:
+    """The data type, if so many values of it are in ``content``."""
+    if not isinstance(dtype, _Dtype) or not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
+        raise pickle.UnpicklingError("an array without a data type or a shape")
+    expected = math.prod(shape) * (1 if dtype.dtype.hasobject else dtype.dtype.itemsize)
+    if not isinstance(content, list if dtype.dtype.hasobject else bytes | bytearray) or len(content) != expected:
+        raise pickle.UnpicklingError(f"an array of shape {shape} whose content has another size")
+    return dtype.dtype
+
+
+_NDARRAY = "numpy.ndarray"  # only ever an argument of _reconstruct
+
+
+def _reconstruct(subtype: Any, shape: Any, typecode: Any) -> Any:
+    if subtype is not _NDARRAY or tuple(shape) != (0,):
         raise pickle.UnpicklingError("an array must start empty and be a plain numpy.ndarray")
-    return np.ndarray.__new__(np.ndarray, (0,), "b")
+    return _Array((0,), "b")
 
 
-def _frombuffer(buffer: Any, dtype: Any, shape: tuple[int, ...], order: Any, axis_order: Any = None) -> Any:
-    array = np.frombuffer(buffer, dtype=dtype)
+def _frombuffer(buffer: Any, dtype: Any, shape: Any, order: Any, axis_order: Any = None) -> Any:
+    array = np.frombuffer(buffer, dtype=_checked(shape, dtype, buffer))
     if axis_order is not None:
         return array.reshape(shape).transpose(axis_order)
     return array.reshape(shape, order=order)
 
 
-def _dtype(code: Any, align: Any = False, copy: Any = False) -> Any:
-    # older NumPy wrote 0 and 1, at which newer NumPy warns
-    return np.dtype(code, align=bool(align), copy=bool(copy))
-
-
 def _scalar(dtype: Any, content: Any = None) -> Any:
-    if isinstance(content, str):  # from Python 2
-        content = content.encode("latin1")
-    if not isinstance(dtype, np.dtype) or dtype.hasobject or not isinstance(content, bytes):
-        raise pickle.UnpicklingError("a NumPy scalar must have a plain dtype and bytes as content")
-    return np.frombuffer(content, dtype=dtype, count=1)[0]
+    content = content.encode("latin1") if isinstance(content, str) else content  # from Python 2
+    return np.frombuffer(content, dtype=_checked((), dtype, content))[0]
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:
@@ -52,9 +89,14 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("latin1")
 
 
-ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): _dtype,
+def _no_bytes() -> bytes:
+    # how protocols 0 to 2 store b"", the content of an empty array
+    return b""
+
+
+ALLOWED: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): _NDARRAY,
+    ("numpy", "dtype"): _Dtype,
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy.core.multiarray", "scalar"): _scalar,
@@ -62,6 +104,7 @@ ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy.core.numeric", "_frombuffer"): _frombuffer,
     ("numpy._core.numeric", "_frombuffer"): _frombuffer,
     ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _no_bytes,
 }
 """The only names a pickle may import, by (module, name), and what each stands for here."""
 
@@ -70,12 +113,24 @@ class _RefusedGlobal(Exception):
     """The pickle wants to import something that is not listed."""
 
 
-class _Unpickler(pickle.Unpickler):
+def _bytearray8(self: Any) -> None:
+    # read first: a damaged length must not reserve memory
+    size = int.from_bytes(self.read(8), "little")
+    self.append(bytearray(self.read(size)))
+
+
+class _Unpickler(pickle._Unpickler):
+    """Python's unpickler written in Python: the one in C reserves whatever memory a damaged file asks for."""
+
+    dispatch = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: _bytearray8}  # noqa: RUF012  # as in the class above
+
     def find_class(self, module: str, name: str) -> Any:
-        try:
+        if (module, name) in ALLOWED:
             return ALLOWED[module, name]
-        except KeyError:
-            raise _RefusedGlobal(f"{module}.{name}") from None
+        wanted = f"{module}.{name}"
+        if not all(part.isidentifier() for part in wanted.split(".")):  # a text file can look like an import
+            raise pickle.UnpicklingError("an import of something that has no name")
+        raise _RefusedGlobal(wanted)
 
 
 def load(file: IO[bytes], path: Path) -> Any:
@@ -121,6 +176,8 @@ def _describe_broken(file: IO[bytes], error: Exception) -> str:
     if size == 0:
         return "an empty file"
     file.seek(0)
+    if isinstance(error, MemoryError):
+        return f"a file of {size} bytes that asks for more memory than there is, or that is damaged"
     is_pickle = file.read(1) in (b"\x80", b"(", b"}", b"]")
     kind = "a truncated or damaged pickle" if is_pickle else "a file that is not a pickle"
     return f"{kind} of {size} bytes (reading it ended with {type(error).__name__}: {str(error)[:200] or 'no message'})"

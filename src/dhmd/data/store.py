@@ -124,6 +124,8 @@ class Store:
         Raises:
             DataError: some bytes are not those that were written.
         """
+        self.__dict__.pop("_small", None)  # read again, not from memory
+        _ = self._small
         for split in self.splits:
             self.load(split)
 

@@ -14,8 +14,14 @@ from dhmd.data.problem import problem
 from dhmd.data.store import Store
 
 
-def task_labels(store: Store, task: Task, label_range: tuple[float, float]) -> tuple[dict[str, torch.Tensor], int]:
+def task_labels(store: Store, path: Path | str, task: Task, label_range: tuple[float, float]) -> tuple[dict[str, torch.Tensor], int]:
     """The labels of each split as the task wants them, and the number of classes.
+
+    Args:
+        store: where they are.
+        path: the file to name in messages.
+        task: what the labels are for.
+        label_range: of regression.
 
     Returns:
         Per split (N,): float32 for regression and binary (0 and 1), int64 for multiclass; and the classes, 1 for regression and binary.
@@ -28,7 +34,7 @@ def task_labels(store: Store, task: Task, label_range: tuple[float, float]) -> t
     present = {s: x for s, x in labels.items() if x is not None}
     if len(present) < len(labels):
         raise problem(
-            store.path,
+            path,
             f"train/{kind}_labels",
             found="no such labels",
             expected=f"{kind}_labels, which data.task={task} needs",
@@ -36,14 +42,14 @@ def task_labels(store: Store, task: Task, label_range: tuple[float, float]) -> t
         )
     if task == "regression":
         for split, x in present.items():
-            check_label_range(x, *label_range, store.path, f"{split}/regression_labels")
+            check_label_range(x, *label_range, path, f"{split}/regression_labels")
         return {s: torch.from_numpy(x) for s, x in present.items()}, 1
     classes = np.unique(present["train"])
     n = len(classes)
     for split, x in present.items():
         if not np.array_equal(classes, np.arange(n)) or (task == "binary" and n != 2) or x.min() < 0 or x.max() >= n:
             raise problem(
-                store.path,
+                path,
                 f"{split}/classification_labels",
                 found=f"the classes {', '.join(str(c) for c in np.unique(x)[:20])} (train: {', '.join(str(c) for c in classes[:20])})",
                 expected="0 and 1" if task == "binary" else "classes from 0 without gaps, every one of them in train",

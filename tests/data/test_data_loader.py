@@ -1,0 +1,140 @@
+"""The order of samples: fixed by seed and epoch, complete, and continued where it stopped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pytorch_lightning import LightningModule, Trainer
+from torch.utils.data import Dataset
+
+from dhmd.batch import FeatureBatch
+from dhmd.data.loader import FeatureLoader, RowSampler
+
+
+class Rows(Dataset[FeatureBatch]):
+    """N samples whose one feature is their row."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitems__(self, rows: list[int]) -> FeatureBatch:
+        x = torch.tensor(rows)
+        return FeatureBatch({"language": x.float()[:, None, None]}, {"language": torch.ones(len(x), 1).bool()}, index=x)
+
+
+def rows_of(loader: FeatureLoader) -> list[list[int]]:
+    return [batch.index.tolist() for batch in loader]
+
+
+def loader(n: int = 10, batch_size: int = 3, shuffle: bool = True, seed: int = 1, workers: int = 0) -> FeatureLoader:
+    return FeatureLoader.over(Rows(n), batch_size, shuffle, seed, workers)
+
+
+@given(st.integers(1, 40), st.integers(1, 5), st.integers(0, 3), st.integers(0, 3))
+def test_processes_share_a_split_among_them(n: int, world: int, seed: int, epoch: int) -> None:
+    for shuffle in (True, False):
+        orders = []
+        for rank in range(world):
+            sampler = RowSampler(Rows(n), shuffle, seed)
+            sampler.num_replicas, sampler.rank = world, rank
+            sampler.set_epoch(epoch)
+            orders.append(list(sampler))
+            assert len(orders[-1]) == len(sampler)
+        together = [row for order in orders for row in order]
+        assert set(together) == set(range(n))
+        if shuffle:
+            assert len({len(o) for o in orders}) == 1  # equally many steps
+        else:
+            assert sorted(together) == list(range(n))  # nothing twice
+
+
+def test_an_order_follows_from_seed_and_epoch() -> None:
+    def order(seed: int, epoch: int) -> list[list[int]]:
+        made = loader(50, seed=seed)
+        made.sampler.set_epoch(epoch)
+        torch.rand(epoch + 1)  # the global generator does not matter
+        return rows_of(made)
+
+    seen = {(s, e): order(s, e) for s in (1, 2) for e in (0, 1)}
+    assert all(seen[at] == order(*at) for at in seen)
+    assert len({str(o) for o in seen.values()}) == 4  # also seed 1 epoch 1 and seed 2 epoch 0
+
+
+def test_iterating_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    rows_of(loader())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_last_batch_may_be_one_and_nothing_is_dropped() -> None:
+    assert [len(b) for b in rows_of(loader(10))] == [3, 3, 3, 1]
+    assert rows_of(loader(4, shuffle=False)) == [[0, 1, 2], [3]]
+
+
+@given(st.integers(1, 20), st.integers(1, 5), st.integers(0, 25), st.integers(0, 3))
+@settings(deadline=None)
+def test_a_stopped_loader_continues(n: int, batch_size: int, stop: int, epoch: int) -> None:
+    whole = loader(n, batch_size)
+    whole.sampler.set_epoch(epoch)
+    expected = rows_of(whole)
+    whole.sampler.set_epoch(epoch + 1)
+    following = rows_of(whole)
+    first = loader(n, batch_size)
+    first.sampler.set_epoch(epoch)
+    batches = iter(first)
+    done = [next(batches).index.tolist() for _ in range(min(stop, len(expected)))]
+    second = loader(n, batch_size)
+    second.load_state_dict(first.state_dict())
+    assert len(second) == len(expected)
+    if len(done) < len(expected):
+        assert done + rows_of(second) == expected
+        second.sampler.set_epoch(epoch + 1)
+    assert rows_of(second) == following
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stop_in_mid_epoch_resumes_exactly_under_lightning(workers: int, tmp_path: Any) -> None:
+    class Notes(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+            self.seen: list[tuple[int, list[int]]] = []
+
+        def training_step(self, batch: FeatureBatch, index: int) -> Any:
+            self.seen.append((self.current_epoch, batch.index.tolist()))
+            return (self.weight * batch.features["language"].mean()).sum()
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+        def on_train_batch_end(self, outputs: Any, batch: FeatureBatch, index: int) -> None:
+            if len(self.seen) == 6 and self.global_step == 6:  # four batches an epoch: in the middle of the second
+                self.trainer.save_checkpoint(tmp_path / "stop.ckpt")
+
+    def fit(path: Any = None) -> Notes:
+        module = Notes()
+        trainer = Trainer(
+            max_epochs=3, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+            accelerator="cpu", default_root_dir=tmp_path,
+        )  # fmt: skip
+        trainer.fit(module, loader(10, workers=workers), ckpt_path=path, weights_only=True if path else None)
+        return module
+
+    whole = fit()
+    resumed = fit(tmp_path / "stop.ckpt")
+    assert [e for e, _ in whole.seen] == [0] * 4 + [1] * 4 + [2] * 4
+    assert resumed.seen == whole.seen[6:]
+
+
+def test_rows_are_plain_integers() -> None:
+    assert all(type(row) is int for row in RowSampler(Rows(3), True, 0))
+    assert np.array(list(RowSampler(Rows(3), False, 0))).tolist() == [0, 1, 2]
