@@ -60,9 +60,8 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Di
         cfg = hydra.compose("train", [*overrides, *path], return_hydra_config=True)
     choices = cfg.hydra.runtime.choices
     OmegaConf.set_struct(cfg, False)
-    for name, value in cfg.labels.items():
-        if name != "data":
-            cfg.labels[name] = choices.get(name, value)
+    for name in set(cfg.labels) - {"data"}:  # what ${hydra:...} says inside `dhmd train`
+        cfg.labels[name] = choices.get(name)
     del cfg["hydra"]
     return cfg
 

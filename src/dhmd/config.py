@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
@@ -64,11 +65,12 @@ def conf_dir() -> Path:
     raise UsageError(f"the configuration folder is missing: expected {package / 'conf'}; install dhmd again")
 
 
-def instantiate(config: Any, **extra: Any) -> Any:
+def instantiate(config: Any, key: str = "", /, **extra: Any) -> Any:
     """Build what a config describes: a mapping with ``_target_`` becomes a call, nested ones first.
 
     Args:
         config: a config node or plain value; ``_partial_: true`` beside ``_target_`` gives the callable with its arguments bound.
+        key: where the config stands in the whole, for messages.
         **extra: further arguments of the outermost call, passed as they are (networks, specs); they win over the config's.
 
     Returns:
@@ -78,7 +80,7 @@ def instantiate(config: Any, **extra: Any) -> Any:
         UsageError: a target is not in `TARGETS`, an interpolation or mandatory value is missing, or the target refuses its arguments.
     """
     plain = to_plain(config) if isinstance(config, DictConfig | ListConfig) else config
-    return _build(plain, extra, "")
+    return _build(plain, extra, key)
 
 
 def to_plain(config: DictConfig | ListConfig) -> Any:
@@ -99,7 +101,7 @@ def to_plain(config: DictConfig | ListConfig) -> Any:
 
 def closest(word: str, known: Iterable[str], n: int = 3) -> str:
     """A half-sentence with the known words nearest to ``word``; empty when none is near."""
-    near = difflib.get_close_matches(word, list(known), n=n, cutoff=0.6)
+    near = difflib.get_close_matches(word, sorted(set(known)), n=n, cutoff=0.6)
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
@@ -118,6 +120,7 @@ def _build(node: Any, extra: Mapping[str, Any], path: str) -> Any:
     }
     target = _locate(name, path)
     _check_arguments(target, name, {**arguments, **extra}, whole=not node.get("_partial_", False))
+    _check_values(target, path, {key: value for key, value in node.items() if key in arguments})
     build = partial(target, **arguments, **extra)
     if node.get("_partial_", False):
         return build
@@ -148,3 +151,43 @@ def _check_arguments(target: Any, name: str, arguments: Mapping[str, Any], whole
         unknown = next((key for key in arguments if key not in signature.parameters), None)
         hint = closest(unknown, known) if unknown else ""
         raise UsageError(f"{name}: {error}{hint}") from error
+
+
+def _check_values(target: Any, path: str, values: Mapping[str, Any]) -> None:
+    """Refuse plain values of a type that the target does not declare."""
+    try:
+        hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except (NameError, TypeError):  # hints that exist for type checkers only
+        return
+    for key, value in values.items():
+        hint = hints.get(key, Any)
+        if isinstance(value, str | int | float) and not _allows(hint, value):
+            where = f"{path}.{key}".lstrip(".")
+            raise UsageError(f"{where}: found {value!r}, expected {_spell(hint)}")
+
+
+def _allows(hint: Any, value: Any) -> bool:
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return any(_allows(option, value) for option in get_args(hint))
+    if origin is Literal:
+        return value in get_args(hint)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in (bool, str, type(None)):
+        return isinstance(value, hint)
+    if origin in (Mapping, Sequence, dict, list, tuple):
+        return isinstance(value, str) and origin is Sequence
+    return True
+
+
+def _spell(hint: Any) -> str:
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return " or ".join(_spell(option) for option in get_args(hint))
+    if origin is Literal:
+        return " or ".join(map(str, get_args(hint)))
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+    return names.get(hint, str(getattr(hint, "__name__", hint)))

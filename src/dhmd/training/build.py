@@ -38,7 +38,9 @@ def build_data(
         return tokens
 
     needs = bool(text_encoder.needs_tokens)
-    data: FeatureDataModule = instantiate({**config["data"], **changes}, tokenizer=tokenizer if needs else None, tokens_required=needs)
+    data: FeatureDataModule = instantiate(
+        {**config["data"], **changes}, "data", tokenizer=tokenizer if needs else None, tokens_required=needs
+    )
     if state is not None:
         data.load_state_dict(state)
     data.prepare_data()
@@ -55,9 +57,9 @@ def build_module(config: Mapping[str, Any], text_encoder: nn.Module, spec: Featu
     if config["convention"] not in CONVENTIONS:
         raise UsageError(f"convention: found {config['convention']!r}; expected one of {', '.join(CONVENTIONS)}")
     return DistillationModule(
-        network=instantiate(config["model"], spec=spec, text_encoder=text_encoder),
-        objective=instantiate(config["objective"], task=spec.task),
-        optimisation=instantiate(config["optimisation"]),
+        network=instantiate(config["model"], "model", spec=spec, text_encoder=text_encoder),
+        objective=instantiate(config["objective"], "objective", task=spec.task),
+        optimisation=instantiate(config["optimisation"], "optimisation"),
         spec=spec,
         convention=config["convention"],
         seed=config["seed"],

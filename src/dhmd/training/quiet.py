@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+GREETING = ("utilities.rank_zero", "trainer.connectors.checkpoint_connector")
 IGNORED = (
     r"The .*dataloader.* does not have many workers",  # the store is read faster without (docs of dhmd.data)
     r"Found \d+ module\(s\) in eval mode at the start of training",  # a frozen text encoder is meant to be
@@ -20,13 +21,15 @@ IGNORED = (
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence Lightning's greetings and the warnings in `IGNORED`; all others stay."""
-    logger = logging.getLogger("pytorch_lightning.utilities.rank_zero")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
+    loggers = [logging.getLogger(f"pytorch_lightning.{name}") for name in GREETING]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             for message in IGNORED:
                 warnings.filterwarnings("ignore", message=message)
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -71,7 +71,7 @@ class RunFolder:
 
     @contextmanager
     def claimed(self, config: Mapping[str, Any], resume: bool) -> Iterator[None]:
-        """Hold the folder for one process and write what is known before training.
+        """Hold the folder for one process.
 
         Raises:
             UsageError: a run is already there and ``resume`` is off, or another process is at it.
@@ -82,24 +82,36 @@ class RunFolder:
         except OSError as error:
             raise UsageError(f"{self.path}: cannot make the run folder ({error.strerror}); choose another hydra.run.dir") from error
         with _locked(self.path / ".lock"):
+            if self.started and not resume:
+                raise UsageError(
+                    f"{self.path}: a run is already there{' and finished' if self.finished else ''}; "
+                    "add resume=true to continue it, or choose another hydra.run.dir"
+                )
             if self.started:
-                if not resume:
-                    raise UsageError(
-                        f"{self.path}: a run is already there{' and finished' if self.finished else ''}; "
-                        "add resume=true to continue it, or choose another hydra.run.dir"
-                    )
                 _check_same(self.config(), config, self.path)
-            else:
-                write_text(self.config_file, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
-            found, command = environment()
-            write_text(self.path / "environment.json", _json(found))
-            with (self.path / "command.txt").open("a") as file:  # a resumed run has several commands
-                file.write(command + "\n")
             yield
 
-    def write_data(self, description: Mapping[str, Any]) -> None:
-        """Write data.json."""
-        write_text(self.path / "data.json", _json(description))
+    def begin(self, config: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+        """Write what is known before training. A command that is refused before this leaves no run.
+
+        Raises:
+            RunError: the run is resumed with other data.
+        """
+        data_file = self.path / "data.json"
+        if self.started:
+            before = json.loads(data_file.read_text())["source"]
+            if before["sha256"] != data["source"]["sha256"]:
+                raise RunError(
+                    f"{self.path}: the run was started with {before['name']} (SHA-256 {before['sha256']}), "
+                    f"found {data['source']['name']} ({data['source']['sha256']}); give the same file, or another hydra.run.dir"
+                )
+        found, command = environment()
+        write_text(self.path / "environment.json", _json(found))
+        with (self.path / "command.txt").open("a") as file:  # a resumed run has several commands
+            file.write(command + "\n")
+        write_text(data_file, _json(data))
+        if not self.started:
+            write_text(self.config_file, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write history.csv: one row an epoch; numbers in full precision."""

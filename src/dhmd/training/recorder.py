@@ -7,29 +7,25 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from dhmd.data.module import FeatureDataModule
 from dhmd.training.module import DistillationModule
 from dhmd.training.record import RunFolder
 
 
 class Recorder(pl.Callback):
-    """Writes what a running run already knows: its data, and its history after every epoch.
+    """Writes the history after every epoch and counts the time.
 
     Attributes:
         seconds: time spent, by occupation; counted on over resumptions.
     """
 
-    def __init__(self, folder: RunFolder, data: FeatureDataModule) -> None:
+    def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
-        self.data = data
         self.seconds = {"fit": 0.0}
         self._since: float | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write data.json and start the clock."""
+        """Start the clock."""
         self._since = time.monotonic()
-        if trainer.is_global_zero:
-            self.folder.write_data(self.data.description())
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the history up to the last epoch."""

@@ -67,7 +67,7 @@ def load_run(path: str | Path, data_path: str | Path | None = None) -> Run:
 
     changes = {} if data_path is None else {"path": str(data_path)}
     with quiet():
-        text_encoder = instantiate(config["text_encoder"])
+        text_encoder = instantiate(config["text_encoder"], "text_encoder")
         data = build_data(config, text_encoder, state=checkpoint.get("FeatureDataModule"), **changes)
         _check_fit(spec, data.spec, folder.path)
         module = build_module(config, text_encoder, spec)

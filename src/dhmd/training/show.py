@@ -65,7 +65,7 @@ def _facts(run: Run) -> dict[str, str]:
 
 
 def _metrics_table(title: str, columns: Mapping[str, Mapping[str, float]], convention: str) -> Table:
-    table = Table(title=title, caption=f"metrics by the {convention} convention; accuracies and F1 in percent", title_justify="left")
+    table = Table(title=f"{title}\n{convention} convention; accuracies and F1 in percent", title_justify="left")
     table.add_column("metric")
     for name in columns:
         table.add_column(name, justify="right")

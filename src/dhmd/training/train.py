@@ -80,7 +80,7 @@ def train(cfg: DictConfig) -> TrainResult:
 def _train(config: dict[str, Any], folder: RunFolder) -> TrainResult:
     log.info("run folder %s", folder.path)
     pl.seed_everything(config["seed"], workers=True, verbose=False)
-    text_encoder = instantiate(config["text_encoder"])
+    text_encoder = instantiate(config["text_encoder"], "text_encoder")
     data = build_data(config, text_encoder)
     if data.synthetic:
         log.info("the data is synthetic: its numbers say nothing about people")
@@ -88,8 +88,10 @@ def _train(config: dict[str, Any], folder: RunFolder) -> TrainResult:
     parameters = sum(p.numel() for p in module.network.parameters() if p.requires_grad)
     log.info("%s on %s: %s trained parameters", config["labels"]["model"], config["labels"]["data"], f"{parameters:,}")
 
-    recorder = Recorder(folder, data)
+    recorder = Recorder(folder)
     trainer = _trainer(config, folder, recorder)
+    if trainer.is_global_zero:
+        folder.begin(config, data.description())
     last = folder.checkpoints / LAST
     resumed = last.exists()
     try:
@@ -148,20 +150,26 @@ def _finish(
 
 
 def _trainer(config: dict[str, Any], folder: RunFolder, recorder: Recorder) -> pl.Trainer:
-    callbacks = [recorder, *(instantiate(node) for node in config["callbacks"].values() if node)]
+    callbacks = [recorder, *_group(config, "callbacks")]
     bars = sys.stderr.isatty()
     if not bars:
         callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
-    extra = {"wandb": {"config": config, "id": _wandb_id(folder)}}
-    loggers = [instantiate(node, **extra.get(name, {})) for name, node in (config["logger"] or {}).items() if node]
+    wandb = {"wandb": {"config": config, "id": _wandb_id(folder)}} if (config["logger"] or {}).get("wandb") else {}
+    loggers = _group(config, "logger", **wandb)
     trainer: pl.Trainer = instantiate(
-        config["trainer"], callbacks=callbacks, logger=loggers, enable_progress_bar=bars, default_root_dir=str(folder.path)
+        config["trainer"], "trainer", callbacks=callbacks, logger=loggers, enable_progress_bar=bars, default_root_dir=str(folder.path)
     )
     if not any(isinstance(c, Checkpoints) for c in callbacks):
         raise UsageError(
             "callbacks.checkpoints is missing: without it there is no best epoch; expected dhmd.training.checkpoints.Checkpoints"
         )
     return trainer
+
+
+def _group(config: Mapping[str, Any], name: str, **extra: dict[str, Any]) -> list[Any]:
+    """What each entry of a group builds; a null entry nothing."""
+    nodes = {key: node for key, node in (config[name] or {}).items() if node}
+    return [instantiate(node, f"{name}.{key}", **extra.get(key, {})) for key, node in nodes.items()]
 
 
 def _validated(config: Mapping[str, Any]) -> dict[str, Any]:
