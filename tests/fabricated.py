@@ -18,14 +18,13 @@ PRIORS = {
 SPACES = {"homogeneous": 50, "heterogeneous": 100}
 LOSSES = [
     "task_fused",
-    *(f"task_{space}_{m}" for space in SPACES for m in MODALITIES),
     "task_shared",
+    *(f"task_{space}_{m}" for space in SPACES for m in MODALITIES),
     "reconstruction",
     "cycle",
     "orthogonality",
     "margin",
-    *(f"{space}_edges_{term}" for space in SPACES for term in ("logit", "representation", "regularity")),
-    *(f"{space}_matching" for space in SPACES),
+    *(f"{space}_{term}" for space in SPACES for term in ("logit", "regularity", "representation", "matching")),
 ]
 
 

@@ -16,7 +16,7 @@ from dhmd.analysis.style import PALETTE, drawing, epochs_axis, new_figure
 from dhmd.evaluation.metrics import LABELS, NOT_A_SHARE
 
 SPLITS = {"train": PALETTE[0], "validation": PALETTE[1]}
-_COLUMNS = 5
+_COLUMNS = 6
 
 
 def loss_curves(history: Mapping[str, NDArray[Any]], title: str, chosen: int | None = None) -> Figure:
@@ -35,7 +35,6 @@ def loss_curves(history: Mapping[str, NDArray[Any]], title: str, chosen: int | N
                 if f"{split}/{term}" in history:
                     _line(axes, history["epoch"], history[f"{split}/{term}"], colour, split)
             axes.set_title(_spoken(term), loc="left", fontsize=7.5)
-            axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
             epochs_axis(axes, chosen)
         _finish(figure, panels)
     return figure
@@ -82,7 +81,7 @@ def _spoken(term: str) -> str:
 def _panels(n: int, title: str) -> tuple[Figure, list[Axes]]:
     columns = min(n, _COLUMNS)
     rows = math.ceil(n / columns)
-    figure = new_figure(1.95 * columns, 1.4 * rows + 0.8, title)
+    figure = new_figure(1.75 * columns + 0.2, 1.4 * rows + 0.8, title)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
     panels = list(grid.flat)
     for spare in panels[n:]:
@@ -92,6 +91,7 @@ def _panels(n: int, title: str) -> tuple[Figure, list[Axes]]:
 
 def _line(axes: Axes, epoch: NDArray[Any], value: NDArray[Any], colour: str, label: str) -> None:
     axes.plot(epoch, value, color=colour, label=label, marker="." if np.size(epoch) < 3 else None)
+    axes.ticklabel_format(axis="y", useOffset=False)
 
 
 def _finish(figure: Figure, panels: Sequence[Axes]) -> None:

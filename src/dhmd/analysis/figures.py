@@ -39,9 +39,9 @@ def figures(run: Run) -> Iterator[tuple[str, Figure]]:
         RunError: history.csv or record.h5 is missing or damaged.
     """
     history, record, task = run.history(), run.record(), run.metrics["task"]
-    chosen = int(run.metrics["selection"]["epoch"])
+    chosen = run.metrics["selection"].get("epoch")
     of = run_title(run)
-    yield "loss_terms", loss_curves(history, f"Loss terms (unweighted): {of}", chosen)
+    yield "loss_terms", loss_curves(history, f"Loss terms (the total weighted, the others not): {of}", chosen)
     yield "metrics", metric_curves(history, f"Validation metrics: {of}", chosen)
     yield "confusion", confusion(record.prediction, record.label, task, f"Confusion, test set\n{of}")
     if record.edges:

@@ -75,9 +75,11 @@ class Run:
         """The columns of history.csv, one value an epoch; an empty cell is NaN.
 
         Raises:
-            RunError: the file is missing, empty or damaged.
+            RunError: the file is missing, empty, damaged or without the column epoch.
         """
         columns = read_table(self.path / "history.csv")
+        if "epoch" not in columns:
+            raise RunError(f"{self.path / 'history.csv'}: found the columns {list(columns)[:5]}..., expected epoch; train the run again")
         return {name: _numbers(self.path / "history.csv", name, column) for name, column in columns.items()}
 
     def predictions(self) -> dict[str, list[str]]:
