@@ -84,7 +84,7 @@ def check_corpus(content: Any, path: Path, keys: Mapping[str, str] = KEYS) -> Co
             expected="the splits train, valid and test",
             do=f"add the split {missing[0]!r}, or rename the one that is meant",
         )
-    corpus = Corpus({}, synthetic=bool(content.get("synthetic", False)))
+    corpus = Corpus({}, synthetic=content.get("synthetic") is True)
     for name in SPLITS:
         corpus.splits[name] = _check_split(content[name], name, path, keys, corpus.notes)
     _check_across_splits(corpus, path, keys)
@@ -143,8 +143,9 @@ def _classes(content: dict[Any, Any], n: int, path: Path, name: str) -> npt.NDAr
     values = labels_of(content.get("classification_labels"), n, path, key)
     if values is None:
         return None
-    if not np.array_equal(values, np.rint(values)):
-        odd = values[values != np.rint(values)][0]
+    whole = (values == np.rint(values)) & (np.abs(values) < 2**24)  # beyond, float32 has no whole numbers of its own
+    if not np.all(whole):
+        odd = values[~whole][0]
         raise problem(
             path, key, found=f"the class {odd:g}", expected="whole class numbers", do="put real-valued labels in regression_labels"
         )
@@ -226,7 +227,7 @@ def check_label_range(labels: npt.NDArray[Any], low: float, high: float, path: P
 
 
 def _type_of(content: Any) -> str:
-    return f"a value of type {type(content).__name__}" + (f" and length {len(content)}" if hasattr(content, "__len__") else "")
+    return f"a value of type {type(content).__name__}" + (f" and length {len(content)}" if isinstance(content, list | tuple) else "")
 
 
 def _names(content: dict[Any, Any]) -> str:

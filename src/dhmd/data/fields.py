@@ -43,6 +43,8 @@ def labels_of(value: Any, n: int, path: Path, key: str) -> npt.NDArray[np.float3
         return None
     array = _numbers(value, path, key, rank=1, shape="(N,) or (N, 1)")
     _check_n(array, n, path, key)
+    with np.errstate(over="ignore"):  # what does not fit is caught as infinite
+        array = array.astype(np.float32)
     bad = np.flatnonzero(~np.isfinite(array))
     if len(bad):
         raise problem(
@@ -52,7 +54,7 @@ def labels_of(value: Any, n: int, path: Path, key: str) -> npt.NDArray[np.float3
             expected="a finite number for every sample",
             do="remove these samples from the file, or label them",
         )
-    return array.astype(np.float32)
+    return array
 
 
 def lengths_of(value: Any, n: int, padded: int, path: Path, key: str, notes: list[str]) -> npt.NDArray[np.int32] | None:
