@@ -179,5 +179,5 @@ def _describe_broken(file: IO[bytes], error: Exception) -> str:
     if isinstance(error, MemoryError):
         return f"a file of {size} bytes that asks for more memory than there is, or that is damaged"
     is_pickle = file.read(1) in (b"\x80", b"(", b"}", b"]")
-    kind = "a truncated or damaged pickle" if is_pickle else "a file that is not a pickle"
-    return f"{kind} of {size} bytes (reading it ended with {type(error).__name__}: {str(error)[:200] or 'no message'})"
+    kind = "a truncated or damaged pickle" if is_pickle else "not a pickle"
+    return f"{size} bytes, {kind} (reading it ended with {type(error).__name__}: {str(error)[:200] or 'no message'})"
