@@ -17,6 +17,9 @@ from omegaconf.errors import OmegaConfBaseException
 from dhmd.config import closest, conf_dir
 from dhmd.errors import DhmdError, UsageError
 
+WITH_VALUE = frozenset(
+    {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--info", "-i"}
+)
 VERBS = ("train", "evaluate", "show", "results", "reproduce")
 _typed: list[str] = []
 
@@ -28,7 +31,7 @@ def train_command(arguments: Sequence[str]) -> int:
         UsageError: the configuration cannot be composed.
         DhmdError: what the job raised.
     """
-    _run(_resumed(list(arguments)))
+    _run(_flags_last(_resumed(list(arguments))))
     return 0
 
 
@@ -93,6 +96,20 @@ def _run(arguments: Sequence[str]) -> None:
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def _flags_last(arguments: Sequence[str]) -> list[str]:
+    """Overrides first, then flags with their values: Hydra's parser does not take overrides on both sides of a flag."""
+    overrides: list[str] = []
+    flags: list[str] = []
+    wants_value = False
+    for argument in arguments:
+        if argument.startswith("-") or (wants_value and "=" not in argument):  # the value of --info can be left out
+            flags.append(argument)
+            wants_value = argument in WITH_VALUE
+        else:
+            overrides.append(argument)
+    return overrides + flags
 
 
 def _resumed(arguments: list[str]) -> list[str]:

@@ -111,7 +111,7 @@ def _show(options: argparse.Namespace) -> None:
 def _reproduce(options: argparse.Namespace) -> None:
     from dhmd.reproduce import reproduce
 
-    reproduce(options.dataset, options.data, options.seeds, options.gpus, options.runs, options.overrides)
+    print(reproduce(options.dataset, options.data, options.seeds, options.gpus, options.runs, options.overrides))
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def test_the_schedule_halves_every_group_after_patience_epochs_without_gain():
 
 
 def test_an_unknown_group_is_named():
-    with pytest.raises(UsageError, match="dictionary.*expected some of"):
+    with pytest.raises(UsageError, match=r"dictionary.*expected some of"):
         Optimisation(group_lr={"dictionary": 1.0})
     with pytest.raises(UsageError, match="heads"):
         Optimisation().optimizer({"heads": _parameters(1)})

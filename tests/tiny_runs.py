@@ -1,4 +1,4 @@
-"""Runs small enough to train in a second: a few clips of the embedded corpus, a network of width 8."""
+"""Fixtures: runs small enough to train in a second: a few clips of the embedded corpus, a network of width 8."""
 
 import importlib
 

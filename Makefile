@@ -1,0 +1,65 @@
+# make help lists the targets. Each installs .venv by itself, once; after that no network is needed.
+PYTHON ?= python3
+PIP_OPTIONS ?=
+SEEDS ?= 5
+GPUS ?= 0
+MOSI ?=
+MOSEI ?=
+OVERRIDES ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# one version for everybody; on Linux the one whose CPU build pip finds where it is told to look for it
+TORCH := torch==2.13.0
+export WANDB_MODE ?= offline
+# bytecode is written once, when installing: importing Lightning without takes twice as long
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-all lint reproduce-mosi reproduce-mosei clean
+
+help:  ## list the targets
+	@echo "dhmd: decoupled multimodal distillation"
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-24s %s\n", $$1, $$2 }'
+	@echo
+	@echo "  PYTHON=$(PYTHON)          the interpreter of .venv"
+	@echo "  PIP_OPTIONS=...         handed to pip, for example --index-url of PyTorch's CPU builds"
+
+install: $(INSTALLED)  ## make .venv and install everything into it
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_OPTIONS) "$(TORCH)"
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_OPTIONS) --editable ".[dev]"
+	@# some packages carry templates that are not Python: their errors do not matter
+	-@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
+	@touch $@
+
+demo: $(INSTALLED)  ## train DHMD on the embedded synthetic corpus and print its metrics (minutes)
+	$(BIN)/dhmd train experiment=demo
+
+test: $(INSTALLED)  ## the fast tests
+	$(BIN)/python -m pytest -q -m "not slow" $(PYTEST_OPTIONS)
+
+test-all: $(INSTALLED)  ## all tests
+	$(BIN)/python -m pytest -q $(PYTEST_OPTIONS)
+
+lint: $(INSTALLED)  ## style, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+reproduce-mosi: $(INSTALLED)  ## DMD and DHMD on CMU-MOSI: MOSI=file.pkl SEEDS=5 GPUS=0 OVERRIDES="text_encoder.source=folder"
+	@$(BIN)/dhmd reproduce mosi --data "$(MOSI)" --seeds $(SEEDS) --gpus $(GPUS) $(OVERRIDES)
+
+reproduce-mosei: $(INSTALLED)  ## the same on CMU-MOSEI: MOSEI=file.pkl
+	@$(BIN)/dhmd reproduce mosei --data "$(MOSEI)" --seeds $(SEEDS) --gpus $(GPUS) $(OVERRIDES)
+
+clean:  ## remove what was built (.venv, caches); run folders stay
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
