@@ -29,6 +29,7 @@ TARGETS = frozenset(
         "dhmd.models.TextOnly",
         "dhmd.nn.text.GivenFeatures",
         "dhmd.nn.text.TextEncoder",
+        "dhmd.nn.text.bert_of_sizes",
         "dhmd.nn.text.minilm",
         "dhmd.losses.Objective",
         "dhmd.training.accumulation.MeanAccumulation",
@@ -126,6 +127,8 @@ def _build(node: Any, extra: Mapping[str, Any], path: str) -> Any:
         return build
     try:
         return build()
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{path or name}: needs a package that is not installed ({error})") from error
     except ValueError as error:  # the rooms below know no UsageError; what they refuse at construction came from the config
         raise UsageError(f"{path or name}: {error}") from error
 

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from dhmd.errors import UsageError
 from dhmd.training.collect import Collected, collect
-from dhmd.training.runs import load_run
+from dhmd.training.runs import load_run, usable_device
 
 
 @dataclass(frozen=True)
@@ -41,11 +39,7 @@ def evaluate(
     """
     if split not in ("valid", "test"):
         raise UsageError(f"split: found {split!r}, expected valid or test")
-    try:
-        where = torch.device(device)
-        torch.empty(0, device=where)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+    where = usable_device(device)
     run = load_run(path, data_path)
     loader = run.data.val_dataloader() if split == "valid" else run.data.test_dataloader()
     task, convention = run.module.spec.task, run.config["convention"]

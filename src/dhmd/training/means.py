@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
+
+Total = Callable[[Tensor], Tensor]
+"""Adds a tensor over processes."""
+
+
+def same(part: Tensor) -> Tensor:
+    """The total of one process."""
+    return part
 
 
 class EpochMeans:
@@ -26,9 +34,10 @@ class EpochMeans:
             self._sums[name] = self._sums[name] + weighted if name in self._sums else weighted
         self._samples += samples
 
-    def compute(self) -> dict[str, Tensor]:
-        """The means of all samples since `reset`; empty when there were none."""
-        return {name: total.cpu() / self._samples for name, total in self._sums.items()}
+    def compute(self, total: Total = same) -> dict[str, Tensor]:
+        """The means of all samples since `reset`, of every process where ``total`` adds over them; empty when there were none."""
+        samples = total(torch.tensor(float(self._samples), dtype=torch.float64))
+        return {name: total(part).cpu() / samples.cpu() for name, part in self._sums.items()}
 
     def reset(self) -> None:
         """Forget everything."""
@@ -36,9 +45,9 @@ class EpochMeans:
 
     def state(self) -> dict[str, Any]:
         """Plain tensors and numbers, for a checkpoint."""
-        return {"sums": {name: total.cpu() for name, total in self._sums.items()}, "samples": self._samples}
+        return {"sums": {name: part.cpu() for name, part in self._sums.items()}, "samples": self._samples}
 
     def restore(self, state: Mapping[str, Any], device: torch.device | str = "cpu") -> None:
         """Continue from `state`, with values to come on ``device``."""
-        self._sums = {name: total.to(device) for name, total in state["sums"].items()}
+        self._sums = {name: part.to(device) for name, part in state["sums"].items()}
         self._samples = int(state["samples"])

@@ -108,7 +108,7 @@ class DistillationModule(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Write the epoch's row and let the schedule see its validation loss."""
         row = {"epoch": float(self.current_epoch), "lr": float(self._optimizer.param_groups[0]["lr"])}
-        row |= {f"train/{name}": float(mean) for name, mean in self._training_means.compute().items()}
+        row |= {f"train/{name}": float(mean) for name, mean in self._training_means.compute(self._total).items()}
         row |= self._validated
         self.history.append(row)
         self.log_dict({name: value for name, value in row.items() if name != "epoch" and not name.startswith("validation/")})
@@ -139,13 +139,13 @@ class DistillationModule(pl.LightningModule):
         Raises:
             RunError: the loss is not finite.
         """
-        loss = self.optimisation.validation_loss.compute()
+        loss = self.optimisation.validation_loss.compute(self._total)
         if not torch.isfinite(torch.tensor(loss)):
             raise RunError(
                 f"the validation loss is {loss} in epoch {self.current_epoch}: training has diverged; "
                 "lower optimisation.lr or look for extreme values in the data"
             )
-        means = self._validation_means.compute()
+        means = self._validation_means.compute(self._total)
         row = {MONITOR: loss} | {f"validation/{name}": value for name, value in self.metrics.compute().items()}
         row |= {f"validation/{name.removeprefix('term/')}": float(m) for name, m in means.items() if name.startswith("term/")}
         self._validated = row
@@ -173,6 +173,11 @@ class DistillationModule(pl.LightningModule):
         self._resumed = checkpoint["training"]
         self.history = list(self._resumed["history"])
         self.edges = {space: list(rows) for space, rows in self._resumed["edges"].items()}
+
+    def _total(self, part: Tensor) -> Tensor:
+        """Over the processes that train together."""
+        total: Tensor = self.trainer.strategy.reduce(part.to(self.device), reduce_op="sum")
+        return total
 
     @property
     def _optimizer(self) -> LightningOptimizer:

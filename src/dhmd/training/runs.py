@@ -10,15 +10,44 @@ from typing import Any
 import torch
 from torch import nn
 
-from dhmd.batch import FeatureSpec
+from dhmd.batch import LANGUAGE, FeatureSpec
 from dhmd.config import instantiate
 from dhmd.data.module import FeatureDataModule
-from dhmd.errors import RunError
+from dhmd.errors import RunError, UsageError
 from dhmd.training.build import build_data, build_module
 from dhmd.training.checkpoints import BEST
 from dhmd.training.module import DistillationModule
 from dhmd.training.quiet import quiet
 from dhmd.training.record import RunFolder
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run has learned, without its data.
+
+    Attributes:
+        folder: where the run lies.
+        config: its configuration, plain.
+        module: network at the best epoch, objective and monitored loss; the network in evaluation mode.
+        text_encoder: the network's, which brings the tokenizer.
+        data_state: what the checkpoint keeps of the data module: how features are scaled; None where it keeps nothing.
+    """
+
+    folder: RunFolder
+    config: dict[str, Any]
+    module: DistillationModule
+    text_encoder: nn.Module
+    data_state: dict[str, Any] | None
+
+    @property
+    def network(self) -> nn.Module:
+        """The network."""
+        return self.module.network
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """The data it was trained on."""
+        return self.module.spec
 
 
 @dataclass(frozen=True)
@@ -43,16 +72,14 @@ class Run:
         return self.module.network
 
 
-def load_run(path: str | Path, data_path: str | Path | None = None) -> Run:
-    """Rebuild network and data of a run from its record.
+def load_trained(path: str | Path) -> Trained:
+    """Rebuild the network of a run from its record; its data is not needed.
 
     Args:
         path: the run folder.
-        data_path: another data file of the same kind; None for the run's own.
 
     Raises:
-        RunError: no run is there, it has no checkpoint, or the data does not fit the network.
-        DataError: the data is missing or wrong.
+        RunError: no run is there, it has no checkpoint, or that does not fit its configuration.
     """
     folder = RunFolder(Path(path))
     config = folder.config()
@@ -64,28 +91,59 @@ def load_run(path: str | Path, data_path: str | Path | None = None) -> Run:
         spec, weights = FeatureSpec(**checkpoint["spec"]), checkpoint["state_dict"]
     except Exception as error:  # torch names no class for a damaged file
         raise RunError(f"{file}: not readable as a checkpoint of dhmd: {type(error).__name__}: {error}") from error
-
-    changes = {} if data_path is None else {"path": str(data_path)}
     with quiet():
         text_encoder = instantiate(config["text_encoder"], "text_encoder")
-        data = build_data(config, text_encoder, state=checkpoint.get("FeatureDataModule"), **changes)
-        _check_fit(spec, data.spec, folder.path)
         module = build_module(config, text_encoder, spec)
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
         raise RunError(f"{file}: does not fit the run's config.yaml: {error}") from error
     module.network.eval()
-    return Run(folder, config, module, data)
+    return Trained(folder, config, module, text_encoder, checkpoint.get("FeatureDataModule"))
 
 
-def _check_fit(trained: FeatureSpec, found: FeatureSpec, path: Path) -> None:
+def load_run(path: str | Path, data_path: str | Path | None = None) -> Run:
+    """Rebuild network and data of a run from its record.
+
+    Args:
+        path: the run folder.
+        data_path: another data file of the same kind; None for the run's own.
+
+    Raises:
+        RunError: no run is there, it has no checkpoint, or the data does not fit the network.
+        DataError: the data is missing or wrong.
+    """
+    trained = load_trained(path)
+    changes = {} if data_path is None else {"path": str(data_path)}
+    with quiet():
+        data = build_data(trained.config, trained.text_encoder, state=trained.data_state, **changes)
+    _check_fit(trained, data.spec)
+    return Run(trained.folder, trained.config, trained.module, data)
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of a name as torch has them: cpu, cuda, cuda:1.
+
+    Raises:
+        UsageError: there is none of that name here.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def _check_fit(trained: Trained, found: FeatureSpec) -> None:
     """Data of other modalities, widths or labels cannot be read by the network; other lengths can, where it pools."""
+    expected = trained.spec
+    read_from_tokens = (LANGUAGE,) if trained.text_encoder.needs_tokens else ()  # whatever language features there are, nobody reads them
     for name in ("modalities", "dims", "task", "n_classes"):
-        before, now = getattr(trained, name), getattr(found, name)
+        before, now = (_plain(getattr(spec, name), read_from_tokens) for spec in (expected, found))
         if before != now:
-            raise RunError(f"{path}: the run was trained on data with {name} {_plain(before)}, the data given has {_plain(now)}")
+            raise RunError(f"{trained.folder.path}: the run was trained on data with {name} {before}, the data given has {now}")
 
 
-def _plain(value: Any) -> Any:
-    return dict(value) if isinstance(value, Mapping) else value
+def _plain(value: Any, without: tuple[str, ...]) -> Any:
+    return {k: v for k, v in value.items() if k not in without} if isinstance(value, Mapping) else value

@@ -104,6 +104,7 @@ def _train(config: dict[str, Any], folder: RunFolder) -> TrainResult:
         metrics = _finish(config, folder, data, module, trainer, recorder, parameters)
         for logger in trainer.loggers:
             logger.log_metrics({f"test/{name}": value for name, value in metrics["test"].items()}, step=trainer.global_step)
+            logger.save()
     finally:
         _close_wandb()
     return TrainResult(folder.path, metrics)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
+
+from dhmd.training.means import Total, same
 
 
 class ValidationLoss(ABC):
@@ -18,9 +21,10 @@ class ValidationLoss(ABC):
     def update(self, losses: Tensor) -> None:
         """Take the losses (B,) of a batch."""
 
-    def compute(self) -> float:
-        """The loss of all batches since `reset`."""
-        return self.total / self.weight
+    def compute(self, total: Total = same) -> float:
+        """The loss of all batches since `reset`, of every process where ``total`` adds over them."""
+        loss, weight = total(torch.tensor([self.total, self.weight], dtype=torch.float64)).tolist()
+        return float(loss / weight)
 
     def reset(self) -> None:
         """Forget all batches."""
@@ -44,6 +48,6 @@ class RoundedBatchMean(ValidationLoss):
         self.total += float(losses.mean())
         self.weight += 1
 
-    def compute(self) -> float:
+    def compute(self, total: Total = same) -> float:
         """The loss of all batches since `reset`, to 4 digits."""
-        return round(super().compute(), 4)
+        return round(super().compute(total), 4)
