@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -10,13 +11,30 @@ from torch import Tensor
 from dhmd.batch import ACOUSTIC, LANGUAGE, VISION, FeatureSpec
 from dhmd.errors import DataError
 from dhmd.models.network import DecoupledDistillation
-from dhmd.models.options import DecouplingOptions, DistillationOptions, SpaceOptions
-from dhmd.nn.text import bert_from_weights
+from dhmd.nn.text import bert_from_weights, bert_sizes
 
 LETTERS = {LANGUAGE: "l", VISION: "v", ACOUSTIC: "a"}
 HOMOGENEOUS_PRIOR = {"language->vision": 1.0, "language->acoustic": 1.0}
 HETEROGENEOUS_PRIOR = {**HOMOGENEOUS_PRIOR, "vision->acoustic": 1.0}
 BERT = "text_model.model."
+FIRST_LAYERS = "trans_l_with_a.layers."
+HEADS = {50: 10, 30: 6}
+"""The authors' attention heads by width: CMU-MOSI, CMU-MOSEI."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the arrays of a checkpoint say of its network.
+
+    Attributes:
+        spec: the features it was trained on; the label is a regression's.
+        options: of `DecoupledDistillation`, as a configuration writes them.
+        bert: sizes of its BERT, as `dhmd.nn.text.bert_of_sizes` takes them; None without one.
+    """
+
+    spec: FeatureSpec
+    options: dict[str, Any]
+    bert: dict[str, int] | None
 
 
 def dmd_from_authors(state_dict: Mapping[str, Tensor], n_heads: int = 10) -> DecoupledDistillation:
@@ -33,16 +51,13 @@ def dmd_from_authors(state_dict: Mapping[str, Tensor], n_heads: int = 10) -> Dec
     Raises:
         DataError: a name is missing or left over, or shapes contradict each other.
     """
-    arrays = {_bare(k): v for k, v in state_dict.items() if not k.endswith((".version", "._float_tensor"))}
-    if "proj_l.weight" not in arrays:
-        some = ", ".join(list(arrays)[:3]) or "none"
-        raise DataError(f"these are not the weights of the authors' DMD: proj_l.weight is missing; found {len(arrays)} arrays: {some}, ...")
-    bert = {k[len(BERT) :]: arrays.pop(k) for k in list(arrays) if k.startswith(BERT)}
+    arrays, bert = _sorted_out(state_dict)
+    plan = plan_of(state_dict, n_heads)
     try:
-        text_encoder = bert_from_weights(bert) if bert else None
+        text_encoder = bert_from_weights(bert, plan.spec.lengths[LANGUAGE]) if bert else None
     except ValueError as e:
         raise DataError(f"{BERT}*: {e}") from e
-    network = _build(arrays, n_heads, text_encoder)
+    network = DecoupledDistillation(plan.spec, text_encoder, **plan.options)
     expected = network.state_dict()
     ours: dict[str, Tensor] = {k: v for k, v in expected.items() if k.startswith("text_encoder.")}
     left = set(arrays)
@@ -53,6 +68,8 @@ def dmd_from_authors(state_dict: Mapping[str, Tensor], n_heads: int = 10) -> Dec
         value = _axes(their_name, arrays[their_name])
         if value.shape != expected[our_name].shape:
             raise DataError(f"{their_name}: found shape {tuple(value.shape)}, expected {tuple(expected[our_name].shape)}")
+        if not value.isfinite().all():
+            raise DataError(f"{their_name}: found NaN or infinite weights; the training that made this checkpoint has diverged")
         ours[our_name] = value
     if left:
         raise DataError(f"the authors' checkpoint has arrays that DMD has not: {', '.join(sorted(left)[:5])}")
@@ -60,47 +77,74 @@ def dmd_from_authors(state_dict: Mapping[str, Tensor], n_heads: int = 10) -> Dec
     return network.eval()
 
 
-def _bare(name: str) -> str:
-    name = name.removeprefix("module.")
-    return name.removeprefix("model.").removeprefix("Model.")
+def plan_of(state_dict: Mapping[str, Tensor], n_heads: int | None = None) -> Plan:
+    """What a checkpoint of the authors says of its network.
 
+    Args:
+        state_dict: arrays by the authors' names.
+        n_heads: attention heads; None for the authors' number at this width (`HEADS`).
 
-def _build(arrays: Mapping[str, Tensor], n_heads: int, text_encoder: Any) -> DecoupledDistillation:
+    Raises:
+        DataError: a name is missing, the heads are unknown, or they do not divide the width.
+    """
+    arrays, bert = _sorted_out(state_dict)
     dims, lengths, kernels = {}, {}, {}
     try:
         for m, x in LETTERS.items():
             width, dims[m], kernels[m] = (int(n) for n in arrays[f"proj_{x}.weight"].shape)
             lengths[m] = arrays[f"proj1_{x}_low.weight"].shape[1] // width + kernels[m] - 1
-        layers = 1 + max(int(k.split(".")[2]) for k in arrays if k.startswith("trans_l_with_a.layers."))
+        layers = 1 + max((int(k.split(".")[2]) for k in arrays if k.startswith(FIRST_LAYERS)), default=-1)
+        if not layers:
+            raise KeyError(f"{FIRST_LAYERS}*")
         units = {
             space: int(arrays[f"{space}_gd.W_logit.weight"].shape[0]) if f"{space}_gd.W_logit.weight" in arrays else None
             for space in ("homo", "hetero")
         }
-        prior = {"homo": HOMOGENEOUS_PRIOR, "hetero": HETEROGENEOUS_PRIOR}
-    except (KeyError, ValueError) as e:
+        sizes = bert_sizes(bert) if bert else None
+    except (KeyError, ValueError, IndexError) as e:
         raise DataError(f"the authors' checkpoint lacks {e}") from e
-    if width % n_heads:
+    n_heads = HEADS.get(width) if n_heads is None else n_heads
+    if n_heads is None:
+        raise DataError(f"the number of attention heads is in no array, and width {width} is none of the authors'; give it (--heads N)")
+    if n_heads < 1 or width % n_heads:
         raise DataError(
             f"n_heads={n_heads} does not divide the width {width} of this checkpoint; the authors use 10 (CMU-MOSI) or 6 (MOSEI)"
         )
-    spaces = {
-        space: SpaceOptions(distillation=None if size is None else DistillationOptions(width=size, prior=prior[space]))
-        for space, size in units.items()
-    }
-    return DecoupledDistillation(
-        FeatureSpec(dims, lengths, token_length=lengths[LANGUAGE] if text_encoder is not None else None),
-        text_encoder,
-        width=width,
-        heads=n_heads,
-        layers=layers,
-        kernels=kernels,
-        source_order=(LANGUAGE, ACOUSTIC, VISION),
-        padding="authors",
-        causal=True,
-        decoupling=DecouplingOptions(private_similarity="proj_cosine_l.weight" in arrays),
-        homogeneous=spaces["homo"],
-        heterogeneous=spaces["hetero"],
+    prior = {"homo": HOMOGENEOUS_PRIOR, "hetero": HETEROGENEOUS_PRIOR}
+    stages = {space: {"distillation": None if g is None else {"width": g, "prior": prior[space]}} for space, g in units.items()}
+    return Plan(
+        spec=FeatureSpec(
+            dims, lengths, aligned=len(set(lengths.values())) == 1, token_length=lengths[LANGUAGE] if sizes is not None else None
+        ),
+        options={
+            "width": width,
+            "heads": n_heads,
+            "layers": layers,
+            "kernels": kernels,
+            "source_order": [LANGUAGE, ACOUSTIC, VISION],
+            "padding": "authors",
+            "causal": True,
+            "decoupling": {"private_similarity": "proj_cosine_l.weight" in arrays},
+            "homogeneous": stages["homo"],
+            "heterogeneous": stages["hetero"],
+        },
+        bert=sizes,
     )
+
+
+def _sorted_out(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The network's arrays and BERT's, without what is ignored, by bare names."""
+    arrays = {_bare(k): v for k, v in state_dict.items() if not k.endswith((".version", "._float_tensor"))}
+    if "proj_l.weight" not in arrays:
+        some = ", ".join(list(arrays)[:3]) or "none"
+        raise DataError(f"these are not the weights of the authors' DMD: proj_l.weight is missing; found {len(arrays)} arrays: {some}, ...")
+    bert = {k[len(BERT) :]: arrays.pop(k) for k in list(arrays) if k.startswith(BERT)}
+    return arrays, bert
+
+
+def _bare(name: str) -> str:
+    name = name.removeprefix("module.")
+    return name.removeprefix("model.").removeprefix("Model.")
 
 
 def _names(network: DecoupledDistillation) -> Iterator[tuple[str, str]]:

@@ -185,7 +185,8 @@ def bert_from_weights(weights: Mapping[str, Tensor], max_tokens: int = 50) -> Te
     Raises:
         ValueError: the names or shapes are not those of a BERT, or transformers is not installed.
     """
-    encoder = bert_of_sizes(**bert_sizes(weights), max_tokens=max_tokens)
+    sizes: dict[str, Any] = {**bert_sizes(weights), "max_tokens": max_tokens}
+    encoder = bert_of_sizes(**sizes)
     kept = {k: v for k, v in weights.items() if not k.startswith("pooler.") and k != "embeddings.position_ids"}
     try:
         encoder.model.load_state_dict(kept)

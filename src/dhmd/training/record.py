@@ -39,6 +39,7 @@ class RunFolder:
         self.metrics_file = path / "metrics.json"
         self.checkpoints = path / "checkpoints"
         self.done_file = path / "DONE"
+        self.imported_file = path / "imported.json"
 
     @property
     def finished(self) -> bool:
@@ -82,6 +83,8 @@ class RunFolder:
         except OSError as error:
             raise UsageError(f"{self.path}: cannot make the run folder ({error.strerror}); choose another hydra.run.dir") from error
         with _locked(self.path / ".lock"):
+            if self.imported_file.exists():
+                raise UsageError(f"{self.path}: holds an imported checkpoint: no training to continue; choose another hydra.run.dir")
             if self.started and not resume:
                 raise UsageError(
                     f"{self.path}: a run is already there{' and finished' if self.finished else ''}; "
