@@ -3,7 +3,15 @@ import math
 import pytest
 import torch
 
-from dhmd.nn.attention import AttentionDropout, MultiheadAttention, TransformerEncoder, position_vectors, visible_keys
+from dhmd.nn.attention import (
+    EXPLICIT_BELOW,
+    AttentionDropout,
+    MultiheadAttention,
+    TransformerEncoder,
+    attend,
+    position_vectors,
+    visible_keys,
+)
 
 DEVICE = torch.device("cpu")
 
@@ -34,6 +42,25 @@ def test_attention_equals_the_formula(causal):
     visible = visible_keys(None, mask, (4, 6), causal, DEVICE)
     torch.testing.assert_close(layer(q, k, v, visible), explicit(layer, q, k, v, visible))
     torch.testing.assert_close(layer(q, q, q, None), explicit(layer, q, q, q, None))
+
+
+@pytest.mark.parametrize("rows", [4, EXPLICIT_BELOW // 6 + 1])
+@pytest.mark.parametrize("masked", [False, True])
+def test_both_forms_of_attention_are_the_formula(rows, masked):
+    q, k, v = (torch.randn(2, 3, n, 5, dtype=torch.float64) for n in (rows, 6, 6))
+    visible = torch.tensor([[True] * 6, [True] * 2 + [False] * 4]).view(2, 1, 1, 6) if masked else None
+    scores = q @ k.transpose(-1, -2) / math.sqrt(5)
+    if visible is not None:
+        scores = scores.masked_fill(~visible, -math.inf)
+    torch.testing.assert_close(attend(q, k, v, visible, 0.0), scores.softmax(-1) @ v)
+
+
+def test_dropout_of_attention_weights_keeps_their_expectation():
+    torch.manual_seed(0)
+    q, k, v = torch.randn(1, 1, 3, 5), torch.randn(1, 1, 8, 5), torch.randn(1, 1, 8, 5)
+    dropped = torch.stack([attend(q, k, v, None, 0.3) for _ in range(4000)])
+    assert dropped.std(0).min() > 0
+    torch.testing.assert_close(dropped.mean(0), attend(q, k, v, None, 0.0), rtol=0, atol=0.06)
 
 
 def test_a_query_without_a_key_attends_to_nothing():

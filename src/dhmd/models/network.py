@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dhmd.batch import LANGUAGE, FeatureBatch, FeatureSpec
@@ -18,6 +17,7 @@ from dhmd.models.options import DecouplingOptions, Dropout, SpaceOptions, by_mod
 from dhmd.nn.attention import AttentionDropout, TransformerEncoder
 from dhmd.nn.cross_modal import CrossModalAttention, SelfAttentionOnly
 from dhmd.nn.decoupling import Decoupling
+from dhmd.nn.dropout import dropout as drop
 from dhmd.nn.fusion import Gate, ResidualHead
 from dhmd.nn.temporal import Flatten, MaskedMean, TemporalProjection
 from dhmd.nn.text import GivenFeatures
@@ -148,7 +148,7 @@ class DecoupledDistillation(nn.Module):
         for m in self.modalities:
             x = batch.features[m]
             if m == LANGUAGE:
-                x = F.dropout(x, self.text_dropout, self.training)
+                x = drop(x, self.text_dropout, self.training)
             projected[m], masks[m] = self.projection[m](x, batch.masks[m] if self.masked else None)
         decoupled = None if self.decoupling is None else Decoupled(**self.decoupling(projected, masks))
         shared, private = (projected, projected) if decoupled is None else (decoupled.shared, decoupled.private)

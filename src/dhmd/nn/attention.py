@@ -13,7 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dhmd.nn.dropout import dropout
 from dhmd.nn.temporal import real_index
+
+# queries times keys up to which the explicit form is faster on a CPU than the fused kernel, which has no dropout there at all
+EXPLICIT_BELOW = 128 * 128
 
 
 class AttentionDropout(NamedTuple):
@@ -74,14 +78,37 @@ def visible_keys(
     return earlier.unsqueeze(1) if visible is None else visible & earlier.unsqueeze(1)
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None, rate: float) -> Tensor:
+    """softmax(q k^T / sqrt(d)) v, the weights dropped at ``rate``; 0 for a query that sees no key.
+
+    Args:
+        q: (B, heads, T_q, d).
+        k: (B, heads, T_k, d).
+        v: (B, heads, T_k, d).
+        visible: (1 or B, 1, 1 or T_q, T_k) bool, or None for all.
+        rate: of dropout.
+    """
+    sees_any = None if visible is None else visible.any(dim=-1, keepdim=True)
+    if visible is not None and sees_any is not None:
+        visible = visible | ~sees_any  # a row of -inf would give NaN and poison the gradient: it sees all, and its result is dropped
+    if q.device.type == "cpu" and (rate > 0 or q.shape[2] * k.shape[2] <= EXPLICIT_BELOW):
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+        if visible is not None:
+            scores = scores + torch.zeros_like(visible, dtype=q.dtype).masked_fill_(~visible, -math.inf)
+        heads = dropout(scores.softmax(dim=-1), rate, training=True) @ v
+    else:
+        heads = F.scaled_dot_product_attention(q, k, v, attn_mask=visible, dropout_p=rate)
+    return heads if sees_any is None else torch.where(sees_any, heads, 0)
+
+
 class MultiheadAttention(nn.Module):
     """Scaled dot-product attention with packed projections (D, 3 D), biases, and query, key and value of their own."""
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, rate: float) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"width {width} is not a multiple of the number of heads {heads}")
-        self.heads, self.dropout = heads, dropout
+        self.heads, self.rate = heads, rate
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
@@ -100,14 +127,7 @@ class MultiheadAttention(nn.Module):
             weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
             projected = tuple(F.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True))
         q, k, v = (x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2) for x in projected)
-        dropout = self.dropout if self.training else 0.0
-        if visible is None:
-            heads = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-        else:
-            sees_any = visible.any(dim=-1, keepdim=True)
-            # a row of -inf would give NaN and poison the gradient: such a row sees all, and its result is dropped
-            heads = F.scaled_dot_product_attention(q, k, v, attn_mask=visible | ~sees_any, dropout_p=dropout)
-            heads = torch.where(sees_any, heads, 0)
+        heads = attend(q, k, v, visible, self.rate if self.training else 0.0)
         out: Tensor = self.out_proj(heads.transpose(1, 2).flatten(2))
         return out
 
@@ -115,10 +135,10 @@ class MultiheadAttention(nn.Module):
 class EncoderLayer(nn.Module):
     """x + attention(LN0(x), LN0(source)), then x + fc2(relu(fc1(LN1(x))))."""
 
-    def __init__(self, width: int, heads: int, dropout: AttentionDropout) -> None:
+    def __init__(self, width: int, heads: int, rates: AttentionDropout) -> None:
         super().__init__()
-        self.rates = dropout
-        self.attention = MultiheadAttention(width, heads, dropout.attention)
+        self.rates = rates
+        self.attention = MultiheadAttention(width, heads, rates.attention)
         self.fc1 = nn.Linear(width, 4 * width)
         self.fc2 = nn.Linear(4 * width, width)
         self.norm_attention = nn.LayerNorm(width)
@@ -131,9 +151,9 @@ class EncoderLayer(nn.Module):
         """One layer on x (B, T_q, D); source is (key, value), each (B, T_k, D), or None for self-attention."""
         query = self.norm_attention(x)
         key, value = (query, query) if source is None else (self.norm_attention(source[0]), self.norm_attention(source[1]))
-        x = x + F.dropout(self.attention(query, key, value, visible), self.rates.residual, self.training)
-        hidden = F.dropout(F.relu(self.fc1(self.norm_ffn(x))), self.rates.relu, self.training)
-        return x + F.dropout(self.fc2(hidden), self.rates.residual, self.training)
+        x = x + dropout(self.attention(query, key, value, visible), self.rates.residual, self.training)
+        hidden = dropout(F.relu(self.fc1(self.norm_ffn(x))), self.rates.relu, self.training)
+        return x + dropout(self.fc2(hidden), self.rates.residual, self.training)
 
 
 class TransformerEncoder(nn.Module):
@@ -143,18 +163,18 @@ class TransformerEncoder(nn.Module):
         width: D.
         heads: attention heads; D must be a multiple.
         layers: how many.
-        dropout: rates.
+        rates: of dropout.
         causal: see :func:`visible_keys`.
         zero_is_padding: give frames whose first channel is exactly 0 the zero position, as the authors do; else positions count
             from the first real frame.
     """
 
     def __init__(
-        self, width: int, heads: int, layers: int, dropout: AttentionDropout, causal: bool = False, zero_is_padding: bool = False
+        self, width: int, heads: int, layers: int, rates: AttentionDropout, causal: bool = False, zero_is_padding: bool = False
     ) -> None:
         super().__init__()
-        self.width, self.rates, self.causal, self.zero_is_padding = width, dropout, causal, zero_is_padding
-        self.layers = nn.ModuleList(EncoderLayer(width, heads, dropout) for _ in range(layers))
+        self.width, self.rates, self.causal, self.zero_is_padding = width, rates, causal, zero_is_padding
+        self.layers = nn.ModuleList(EncoderLayer(width, heads, rates) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
     def _embed(self, x: Tensor, mask: Tensor | None) -> Tensor:
@@ -178,8 +198,8 @@ class TransformerEncoder(nn.Module):
         pair = None
         if source is not None:
             embedded = self._embed(source, source_mask)
-            pair = (F.dropout(embedded, rate, self.training), F.dropout(embedded, rate, self.training))
-        x = F.dropout(self._embed(x, mask), rate, self.training)
+            pair = (dropout(embedded, rate, self.training), dropout(embedded, rate, self.training))
+        x = dropout(self._embed(x, mask), rate, self.training)
         for layer in self.layers:
             x = layer(x, pair, visible)
         out: Tensor = self.norm(x)

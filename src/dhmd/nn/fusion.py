@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dhmd.nn.dropout import dropout
+
 
 class HeadOutput(NamedTuple):
     """Of a head: the hidden layer after its ReLU (B, hidden), the refined input (B, in_dim), the logits (B, out_dim)."""
@@ -31,7 +33,7 @@ class ResidualHead(nn.Module):
     def forward(self, x: Tensor) -> HeadOutput:
         """From x (B, in_dim)."""
         hidden = F.relu(self.proj1(x))
-        refined = self.proj2(F.dropout(hidden, self.rate, self.training)) + x
+        refined = self.proj2(dropout(hidden, self.rate, self.training)) + x
         return HeadOutput(hidden, refined, self.out(refined))
 
 
