@@ -95,8 +95,8 @@ def test_stop_inside_an_accumulation_window(stopped_and_resumed, kind, batch):
 
 
 def test_stop_after_a_fall_of_the_learning_rate(stopped_and_resumed):
-    # a rate so high that validation gets worse, and no patience: the rate falls
-    options = ["trainer.max_epochs=5", "optimisation.lr=0.5", "optimisation.patience=0"]
+    # steps so small that the loss falls by less than the schedule's threshold, and no patience: the rate falls every epoch
+    options = ["trainer.max_epochs=5", "optimisation.lr=1.0e-6", "optimisation.group_lr.dictionaries=null", "optimisation.patience=0"]
     whole, cut = stopped_and_resumed(*options, epoch=4, batch=3)
     with (whole / "history.csv").open() as file:
         rates = [float(row["lr"]) for row in csv.DictReader(file)]
@@ -123,7 +123,9 @@ def test_longer_training_continues_a_shorter_one(tiny, tmp_path):
 
 
 def test_an_early_stop_is_final(tiny, tmp_path):
-    options = ["trainer.max_epochs=6", "callbacks.early_stopping.patience=1", "optimisation.lr=0.5"]
+    # steps too small to gain anything
+    rates = ["optimisation.lr=1.0e-12", "optimisation.group_lr.dictionaries=null"]
+    options = ["trainer.max_epochs=6", "callbacks.early_stopping.patience=1", *rates]
     stopped = train(tiny(tmp_path, *options))
     epochs = len(stopped.metrics["validation"])
     assert epochs < 6

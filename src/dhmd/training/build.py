@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from dhmd.batch import FeatureSpec
+from dhmd.batch import FeatureBatch, FeatureSpec
 from dhmd.config import instantiate
 from dhmd.data.module import FeatureDataModule
 from dhmd.errors import UsageError
@@ -46,6 +46,13 @@ def build_data(
     data.prepare_data()
     data.setup()
     return data
+
+
+def whole_split(data: FeatureDataModule, split: str) -> Iterator[FeatureBatch]:
+    """The batches of a split in file order, all of them in this process, whatever processes train together."""
+    dataset = data.dataset(split)
+    for start in range(0, len(dataset), data.batch_size):
+        yield dataset.__getitems__(range(start, min(start + data.batch_size, len(dataset))))
 
 
 def build_module(config: Mapping[str, Any], text_encoder: nn.Module, spec: FeatureSpec) -> DistillationModule:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from dhmd.errors import UsageError
+from dhmd.training.build import whole_split
 from dhmd.training.collect import Collected, collect
 from dhmd.training.runs import load_run, usable_device
 
@@ -41,7 +42,6 @@ def evaluate(
         raise UsageError(f"split: found {split!r}, expected valid or test")
     where = usable_device(device)
     run = load_run(path, data_path)
-    loader = run.data.val_dataloader() if split == "valid" else run.data.test_dataloader()
     task, convention = run.module.spec.task, run.config["convention"]
-    found = collect(run.network, loader, run.data.ids(split), task, run.module.optimisation.validation_loss, where)
+    found = collect(run.network, whole_split(run.data, split), run.data.ids(split), task, run.module.optimisation.validation_loss, where)
     return Evaluation(found.metrics(task, convention), found, convention, run.data.synthetic)

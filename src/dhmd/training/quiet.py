@@ -13,6 +13,7 @@ IGNORED = (
     r"Found \d+ module\(s\) in eval mode at the start of training",  # a frozen text encoder is meant to be
     r"Trying to infer the `batch_size`",  # a FeatureBatch knows its own; it is given where it matters
     r"Experiment logs directory .* exists and is not empty",  # resuming
+    r"It is recommended to use `self.log",  # what is logged is a total over processes already
     r"You requested to overfit but enabled",  # debug=overfit means to
     r"Checkpoint directory .* exists and is not empty",  # resuming
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # inside Lightning

@@ -24,7 +24,7 @@ from dhmd.config import instantiate, to_plain
 from dhmd.data.module import FeatureDataModule
 from dhmd.errors import UsageError
 from dhmd.evaluation.runs import read_run
-from dhmd.training.build import build_data, build_module
+from dhmd.training.build import build_data, build_module, whole_split
 from dhmd.training.checkpoints import BEST, LAST, Checkpoints
 from dhmd.training.collect import collect
 from dhmd.training.module import MONITOR, DistillationModule
@@ -124,9 +124,9 @@ def _finish(
     best = torch.load(folder.checkpoints / BEST, weights_only=True, map_location="cpu")
     module.load_state_dict(best["state_dict"])
     device, loss, task = trainer.strategy.root_device, module.optimisation.validation_loss, module.spec.task
-    valid = collect(module.network, data.val_dataloader(), data.ids("valid"), task, loss, device)
+    valid = collect(module.network, whole_split(data, "valid"), data.ids("valid"), task, loss, device)
     start = time.monotonic()
-    test = collect(module.network, data.test_dataloader(), data.ids("test"), task, loss, device)
+    test = collect(module.network, whole_split(data, "test"), data.ids("test"), task, loss, device)
     recorder.seconds["test"] = time.monotonic() - start
 
     numbers = test.metrics(task, config["convention"])
