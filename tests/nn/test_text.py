@@ -43,6 +43,22 @@ def test_padding_tokens_do_not_reach_the_real_ones(encoder):
     torch.testing.assert_close(a.features["language"][real], b.features["language"][real])
 
 
+def test_what_is_padding_in_the_whole_batch_is_encoded_only_when_asked(encoder):
+    tokens = torch.nn.functional.pad(torch.as_tensor(encoder.tokenizer()(SENTENCES)), (0, 5))
+    encoder.eval()
+    with torch.no_grad():
+        cut, whole = encoder(batch(tokens)), encoder(batch(tokens), padding=True)
+    real = cut.masks["language"]
+    assert cut.features["language"].shape == whole.features["language"].shape == (2, 17, 384)
+    assert torch.equal(real, whole.masks["language"])
+    torch.testing.assert_close(cut.features["language"][real], whole.features["language"][real], rtol=1e-4, atol=1e-5)
+    assert cut.features["language"][:, 12:].eq(0).all()
+    assert whole.features["language"][:, 12:].ne(0).any()
+    none = encoder(batch(torch.zeros(2, 3, 4, dtype=torch.long)))
+    assert none.masks["language"].sum() == 0
+    assert none.features["language"].isfinite().all()
+
+
 def test_every_trained_parameter_gets_a_gradient(encoder):
     encoder.train()(batch(encoder.tokenizer()(SENTENCES))).features["language"].sum().backward()
     assert [n for n, p in encoder.named_parameters() if p.grad is None] == []

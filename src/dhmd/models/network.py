@@ -140,7 +140,7 @@ class DecoupledDistillation(nn.Module):
         Raises:
             ValueError: a modality is missing, or shapes do not fit the specification.
         """
-        batch = self.text_encoder(batch)
+        batch = self.text_encoder(batch, padding=not self.masked)
         if missing := [m for m in self.modalities if m not in batch.features]:
             raise ValueError(f"the batch has no {missing[0]} features; the network reads {', '.join(self.modalities)}")
         projected: dict[str, Tensor] = {}

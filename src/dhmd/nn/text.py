@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dhmd.batch import LANGUAGE, FeatureBatch, FeatureSpec
@@ -32,7 +33,7 @@ class GivenFeatures(nn.Module):
         """None: nothing is tokenized."""
         return None
 
-    def forward(self, batch: FeatureBatch) -> FeatureBatch:
+    def forward(self, batch: FeatureBatch, padding: bool = False) -> FeatureBatch:
         """The same batch."""
         return batch
 
@@ -89,20 +90,32 @@ class TextEncoder(nn.Module):
 
         return to_tokens
 
-    def forward(self, batch: FeatureBatch) -> FeatureBatch:
+    def forward(self, batch: FeatureBatch, padding: bool = False) -> FeatureBatch:
         """Replace the language features by hidden states (B, T, H), masked where there is no token.
+
+        Args:
+            batch: with tokens.
+            padding: encode what is padding in the whole batch too, for a network that reads it; else its states are 0, at no cost.
 
         Raises:
             ValueError: the batch has no tokens.
         """
         if batch.tokens is None:
             raise ValueError("the text encoder needs tokens (B, 3, T): ids, mask, segments; the batch has none")
-        ids, mask, segments = batch.tokens.unbind(dim=1)
+        length = batch.tokens.shape[-1]
+        used = length if padding else _last_used(batch.tokens[:, 1])
+        ids, mask, segments = batch.tokens[..., :used].unbind(dim=1)
         kinds = {"token_type_ids": segments} if getattr(self.model.config, "type_vocab_size", 0) else {}
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             hidden: Tensor = self.model(input_ids=ids, attention_mask=mask, **kinds).last_hidden_state
-        features = {**batch.features, LANGUAGE: hidden}
-        return replace(batch, features=features, masks={**batch.masks, LANGUAGE: mask > 0})
+        features = {**batch.features, LANGUAGE: F.pad(hidden, (0, 0, 0, length - used))}
+        return replace(batch, features=features, masks={**batch.masks, LANGUAGE: batch.tokens[:, 1] > 0})
+
+
+def _last_used(mask: Tensor) -> int:
+    """How many columns of a mask (B, T) are left when those behind the last token of all samples are cut; at least one."""
+    columns = mask.any(dim=0).nonzero()
+    return int(columns.max()) + 1 if len(columns) else 1
 
 
 def minilm(frozen: bool = False, max_tokens: int = 50) -> TextEncoder:
