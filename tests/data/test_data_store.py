@@ -15,7 +15,7 @@ from feature_files import SIZES, files_below, make_content
 
 from dhmd.data import convert
 from dhmd.data.convert import cache_folder, open_or_convert
-from dhmd.data.hdf5 import frame_statistics
+from dhmd.data.statistics import FrameStatistics
 from dhmd.data.store import Store
 from dhmd.errors import DataError
 
@@ -132,8 +132,8 @@ def test_a_touched_pickle_is_not(content: Content, write: Callable[..., Path], m
     path = write(content)
     open_or_convert(path)
     calls, hashed = converted(monkeypatch), []
-    original = convert._sha256
-    monkeypatch.setattr(convert, "_sha256", lambda file: hashed.append(1) or original(file))
+    original = convert.sha256_of
+    monkeypatch.setattr(convert, "sha256_of", lambda file: hashed.append(1) or original(file))
     os.utime(path, ns=(1, 1))
     open_or_convert(path)
     open_or_convert(path)
@@ -217,7 +217,7 @@ def test_a_failed_write_leaves_the_old_store(content: Content, write: Callable[.
     def fails(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dhmd.data.hdf5.frame_statistics", fails)
+    monkeypatch.setattr("dhmd.data.hdf5.FrameStatistics.result", fails)
     with pytest.raises(DataError, match="No space left on device"):
         open_or_convert(path)
     assert store.read_bytes() == before
@@ -290,7 +290,10 @@ def test_statistics_equal_those_of_all_real_frames_at_once() -> None:
     mask = (np.arange(5) >= real[:, :1]) & (np.arange(5) < real[:, 1:])
     frames = x[mask].astype(np.float64)
     frames[~np.isfinite(frames)] = np.nan
-    count, mean, std = frame_statistics(x, real)
+    statistics = FrameStatistics(3)
+    for first in range(0, 1300, 700):
+        statistics.add(x[first : first + 700], real[first : first + 700])
+    count, mean, std = statistics.result()
     np.testing.assert_array_equal(count, np.isfinite(frames).sum(axis=0))
     np.testing.assert_allclose(mean, np.nanmean(frames, axis=0), rtol=1e-12)
     np.testing.assert_allclose(std, np.nanstd(frames, axis=0), rtol=1e-9)

@@ -135,7 +135,7 @@ def test_unaligned_modalities_have_their_own_lengths() -> None:
     for key in ("vision", "audio"):
         frames = np.array(part[f"{key}_lengths"])
         np.testing.assert_array_equal((part[key] != 0).any(axis=2), np.arange(part[key].shape[1]) < frames[:, None])
-    assert check_corpus(content, Path("x")).notes == []
+    assert check_corpus(content, Path("x")).about.notes == []
 
 
 def digest(content: dict[str, Any]) -> str:

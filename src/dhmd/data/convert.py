@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 import platformdirs
 
 from dhmd.data.corpus import KEYS, Corpus, check_corpus, check_label_range
-from dhmd.data.hdf5 import Source, write_store
+from dhmd.data.hdf5 import write_store
+from dhmd.data.layouts.folder import DESCRIBES, Folder, folder_at
 from dhmd.data.pickles import load
 from dhmd.data.problem import problem
+from dhmd.data.source import Source, sha256_of, state_of
 from dhmd.data.store import MAGIC, Store
 from dhmd.errors import DataError
 
@@ -34,74 +38,90 @@ def open_or_convert(
     cache_dir: Path | str | None = None,
     keys: Mapping[str, str] | None = None,
     label_range: tuple[float, float] | None = None,
+    layout: str | None = None,
+    output: Path | str | None = None,
 ) -> Path:
-    """Find the store of a feature file, converting the file when there is none or when it has changed.
+    """Find the store of a feature file or folder, converting it when there is none or when it has changed.
 
     The store lies beside the file as ``<name>.dhmd.h5``, or in the cache folder where the file's folder cannot be written, or in
     ``cache_dir`` where that is given. It is up to date when the file's size is the recorded one and the file's modification time is
     that of the store (which is given its source's time), or else when the SHA-256 is the recorded one.
 
     Args:
-        path: a feature pickle or a store.
+        path: a feature pickle, a folder of arrays, or a store.
         cache_dir: folder for the store.
-        keys: which key of a split holds which modality, in modality order; by default language=text, vision=vision, acoustic=audio.
+        keys: which key of a split holds which modality, in modality order; None for the layout's own, which is language=text,
+            vision=vision, acoustic=audio in pickles.
         label_range: lowest and highest regression label allowed, checked before anything is written; None to skip.
+        layout: the layout's name (``dhmd.data.layouts``); None to see it from the content.
+        output: where the store shall be, and nowhere else; None for the places above.
 
     Returns:
         Path of the store.
 
     Raises:
-        DataError: the file is missing, is a folder, cannot be read, or is not of the layout; nothing is left behind.
+        DataError: the file is missing, cannot be read, or is not of the layout; nothing is left behind.
     """
     path = Path(path).expanduser()
-    keys = dict(keys or KEYS)
-    with _open(path) as file:
-        if file.read(len(MAGIC)) == MAGIC:
-            return path
-        file.seek(0)
-        before = os.fstat(file.fileno())
-        if before.st_size == 0:
-            load(file, path)  # raises the message for empty files
-        places = _places(path, keys, cache_dir)
+    with open_source(path) as opened:
+        if not isinstance(opened, Folder):
+            if opened.read(len(MAGIC)) == MAGIC:
+                return path
+            opened.seek(0)
+        source: Path | IO[bytes] = opened.path if isinstance(opened, Folder) else opened
+        before = state_of(source)
+        places = [Path(output).expanduser()] if output else _places(path, keys, layout, cache_dir)
         sha256 = ""
         for place in places:
-            store = _usable(place, keys)
-            if store is None or store.source_size != before.st_size:
+            store = _usable(place, keys, layout)
+            if store is None or store.source_size != before.size:
                 continue
-            if place.stat().st_mtime_ns == before.st_mtime_ns:
+            if place.stat().st_mtime_ns == before.mtime_ns:
                 return place
-            sha256 = sha256 or _sha256(file)
+            sha256 = sha256 or sha256_of(source)
             if store.source_sha256 == sha256:
                 with suppress(OSError):  # so that the next look is a cheap one
-                    os.utime(place, ns=(before.st_mtime_ns, before.st_mtime_ns))
+                    os.utime(place, ns=(before.mtime_ns, before.mtime_ns))
                 return place
-        sha256 = sha256 or _sha256(file)
-        corpus = check_corpus(load(file, path), path, keys)
-        after = os.fstat(file.fileno())
-        if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+        content = opened if isinstance(opened, Folder) else load(opened, path)
+        corpus = check_corpus(content, path, keys, layout)
+        sha256 = sha256 or sha256_of(source)
+        if state_of(source) != before:
             raise problem(path, "", found="a file that changed while it was read", expected="a file at rest", do="wait, then try again")
-    if label_range is not None:
-        for name, split in corpus.splits.items():
-            if split.regression is not None:
-                check_label_range(split.regression, *label_range, path, f"{name}/regression_labels")
-    return _write(corpus, places, Source(path.name, before.st_size, sha256), keys, before.st_mtime_ns)
+        if label_range is not None:
+            for name, split in corpus.splits.items():
+                if split.regression is not None:
+                    check_label_range(split.regression, *label_range, path, f"{name}/regression_labels")
+        return _write(corpus, places, Source(path.name, before.size, sha256), before.mtime_ns)
 
 
-def _open(path: Path) -> IO[bytes]:
+@contextmanager
+def open_source(path: Path) -> Iterator[IO[bytes] | Folder]:
+    """Open a feature file, or find the folder of arrays that is meant.
+
+    Raises:
+        DataError: there is nothing of the kind.
+    """
     do = "check the spelling; a relative path starts at the folder where the command runs"
+    if path.is_dir():
+        folder = folder_at(path)
+        if folder is None:
+            inside = _pickles_in(path)
+            found = f"a folder with {inside}" if inside else "a folder without pickles, and not one csv"
+            raise problem(path, "", found=found, expected=f"one feature pickle or store, or {DESCRIBES}", do="name the file in data.path")
+        yield folder
+        return
     try:
-        return path.open("rb")
+        file = path.open("rb")
     except FileNotFoundError:
         beside = _pickles_in(path.parent)
         hint = f"; that folder has {beside}" if beside else ""
-        raise problem(path, "", found=f"no such file{hint}", expected="a feature pickle or a store", do=do) from None
-    except IsADirectoryError:
-        inside = _pickles_in(path)
-        found = f"a folder with {inside}" if inside else "a folder without pickles"
-        raise problem(path, "", found=found, expected="one feature pickle or store", do="name the file in data.path") from None
+        raise problem(path, "", found=f"no such file{hint}", expected="a feature pickle, a store or a folder of arrays", do=do) from None
     except OSError as error:
         found = f"a file that cannot be opened ({error.strerror})"
         raise problem(path, "", found=found, expected="a readable feature pickle or store", do="check its permissions") from None
+    with file:
+        yield file
 
 
 def _pickles_in(folder: Path) -> str:
@@ -112,10 +132,11 @@ def _pickles_in(folder: Path) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _places(path: Path, keys: Mapping[str, str], cache_dir: Path | str | None) -> list[Path]:
+def _places(path: Path, keys: Mapping[str, str] | None, layout: str | None, cache_dir: Path | str | None) -> list[Path]:
     """Where the store may lie, most wanted first."""
     # a store of other modalities of the same file is another store
-    other = "" if dict(keys) == dict(KEYS) else "-" + hashlib.sha256(json.dumps(list(keys.items())).encode()).hexdigest()[:8]
+    asked = [list(keys.items()) if keys and dict(keys) != dict(KEYS) else None, layout]
+    other = "-" + hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:8] if any(asked) else ""
     folder = hashlib.sha256(os.fsencode(path.resolve().parent)).hexdigest()[:12]
     in_cache = f"{path.name}-{folder}{other}.dhmd.h5"
     if cache_dir is not None:
@@ -123,7 +144,7 @@ def _places(path: Path, keys: Mapping[str, str], cache_dir: Path | str | None) -
     return [path.resolve().parent / f"{path.name}{other}.dhmd.h5", cache_folder() / in_cache]
 
 
-def _usable(place: Path, keys: Mapping[str, str]) -> Store | None:
+def _usable(place: Path, keys: Mapping[str, str] | None, layout: str | None) -> Store | None:
     if not place.is_file():
         return None
     try:
@@ -131,14 +152,16 @@ def _usable(place: Path, keys: Mapping[str, str]) -> Store | None:
     except DataError as error:
         log.warning("converting again: %s", error)
         return None
-    return store if list(store.keys.items()) == list(keys.items()) else None
+    as_asked = (keys is None or list(store.keys.items()) == list(keys.items())) and layout in (None, store.layout)
+    return store if as_asked else None
 
 
-def _write(corpus: Corpus, places: list[Path], source: Source, keys: Mapping[str, str], mtime_ns: int) -> Path:
+def _write(corpus: Corpus, places: list[Path], source: Source, mtime_ns: int) -> Path:
     failures = []
     for place in places:
         try:
-            write_store(corpus, place, source, keys)
+            _check_space(corpus, place)
+            write_store(corpus, place, source)
             os.utime(place, ns=(mtime_ns, mtime_ns))
         except OSError as error:
             failures.append(f"{place}: {error}")
@@ -152,10 +175,14 @@ def _write(corpus: Corpus, places: list[Path], source: Source, keys: Mapping[str
     )
 
 
-def _sha256(file: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    file.seek(0)
-    while block := file.read(1 << 20):
-        digest.update(block)
-    file.seek(0)
-    return digest.hexdigest()
+def _check_space(corpus: Corpus, place: Path) -> None:
+    """Refuse to begin what cannot end.
+
+    Raises:
+        OSError: less is free than the features take.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    needed = sum(x.nbytes for split in corpus.splits.values() for x in split.features.values())
+    free = shutil.disk_usage(place.parent).free
+    if free < needed:
+        raise OSError(errno.ENOSPC, f"{needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free")

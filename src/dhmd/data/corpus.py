@@ -11,13 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dhmd.data.fields import features_of, labels_of, lengths_of, strings_of, tokens_of
-from dhmd.data.pickles import LAYOUT
-from dhmd.data.problem import problem
+from dhmd.data.layouts import KEYS as KEYS
+from dhmd.data.layouts import SPLITS as SPLITS
+from dhmd.data.layouts import Canonical, layout_of
+from dhmd.data.problem import names_of, problem
 from dhmd.data.ranges import real_ranges
-
-SPLITS = ("train", "valid", "test")
-KEYS: Mapping[str, str] = {"language": "text", "vision": "vision", "acoustic": "audio"}
-"""Which key of a split holds which modality, in the order of the papers' losses."""
 
 
 @dataclass
@@ -32,6 +30,7 @@ class Split:
         classification: (N,) int64 or None.
         tokens: (N, 3, T) int32 ids, mask, segments, or None.
         raw_text: N strings, or None where there is no text.
+        groups: by name, N strings each: samples with the same string can be kept together.
     """
 
     ids: list[str]
@@ -41,30 +40,59 @@ class Split:
     classification: npt.NDArray[np.int64] | None
     tokens: npt.NDArray[np.int32] | None
     raw_text: list[str] | None
+    groups: dict[str, list[str]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows(self, first: int, stop: int) -> Split:
+        """The samples from ``first`` to before ``stop``; arrays are views."""
+        part: dict[str, Any] = {"ids": self.ids[first:stop]}
+        for name in ("regression", "classification", "tokens", "raw_text"):
+            value = getattr(self, name)
+            part[name] = None if value is None else value[first:stop]
+        for name in ("features", "real", "groups"):
+            part[name] = {k: v[first:stop] for k, v in getattr(self, name).items()}
+        return Split(**part)
+
+
+@dataclass(frozen=True)
+class About:
+    """What a data set is, apart from its samples.
+
+    Attributes:
+        keys: which key of the source holds which modality, in modality order.
+        layout: of the source (``dhmd.data.layouts``).
+        synthetic: whether it was generated.
+        text_only: whether the language's features are a placeholder, because the source has texts alone.
+        notes: what a user should know of it, in sentences; may grow while samples are looked at.
+    """
+
+    keys: Mapping[str, str] = field(default_factory=lambda: dict(KEYS))
+    layout: str = "mmsa"
+    synthetic: bool = False
+    text_only: bool = False
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass
 class Corpus:
-    """A checked data set.
+    """A checked data set: its splits train, valid and test."""
 
-    Attributes:
-        splits: train, valid and test.
-        synthetic: whether it was generated.
-        notes: what a user should know of it, in sentences.
-    """
-
+    about: About
     splits: dict[str, Split]
-    synthetic: bool = False
-    notes: list[str] = field(default_factory=list)
+    dtypes: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Per split and modality the data type that the source has."""
 
 
-def check_corpus(content: Any, path: Path, keys: Mapping[str, str] = KEYS) -> Corpus:
-    """Check the content of a pickle and bring it to one form.
+def check_corpus(content: Any, path: Path, keys: Mapping[str, str] | None = None, layout: str | None = None) -> Corpus:
+    """Check the content of a file and bring it to one form.
 
     Args:
-        content: what was unpickled; arrays are taken over, not copied, where their type fits.
+        content: what was read; arrays are taken over, not copied, where their type fits.
         path: its file, for messages.
-        keys: which key holds which modality, in modality order.
+        keys: which key holds which modality, in modality order; None for the layout's own.
+        layout: the layout's name; None to see it from the content.
 
     Returns:
         The corpus; its labels' range is not checked here.
@@ -72,32 +100,30 @@ def check_corpus(content: Any, path: Path, keys: Mapping[str, str] = KEYS) -> Co
     Raises:
         DataError: the content is not of the layout; the message names file, key, what was found and expected, and what to do.
     """
-    if not isinstance(content, dict) or not all(isinstance(content.get(s, {}), dict) for s in SPLITS):
-        found = _type_of(content) if not isinstance(content, dict) else "a dict whose splits are not dicts"
-        raise problem(path, "", found=found, expected=LAYOUT, do="pickle {'train': {...}, 'valid': {...}, 'test': {...}}")
-    missing = [s for s in SPLITS if s not in content]
-    if missing:
-        raise problem(
-            path,
-            missing[0],
-            found=f"no such split; the file has the keys {_names(content)}",
-            expected="the splits train, valid and test",
-            do=f"add the split {missing[0]!r}, or rename the one that is meant",
-        )
-    corpus = Corpus({}, synthetic=content.get("synthetic") is True)
+    found = layout_of(content, path, layout)
+    canonical = found.canonical(content, path, keys)
+    about = About(canonical.keys, found.name, canonical.synthetic, canonical.text_only, canonical.notes)
+    corpus = Corpus(about, {})
     for name in SPLITS:
-        corpus.splits[name] = _check_split(content[name], name, path, keys, corpus.notes)
-    _check_across_splits(corpus, path, keys)
+        corpus.splits[name] = check_split(canonical, name, path)
+        corpus.dtypes[name] = {m: str(np.asarray(canonical.splits[name][key]).dtype) for m, key in canonical.keys.items()}
+    _check_across_splits(corpus, path)
     return corpus
 
 
-def _check_split(content: dict[Any, Any], name: str, path: Path, keys: Mapping[str, str], notes: list[str]) -> Split:
+def check_split(canonical: Canonical, name: str, path: Path) -> Split:
+    """Check one split; what a user should know of it is added to ``canonical.notes``.
+
+    Raises:
+        DataError: as `check_corpus`.
+    """
+    content, keys, notes = canonical.splits[name], canonical.keys, canonical.notes
     for key in ("id", *keys.values()):
         if key not in content:
             raise problem(
                 path,
                 f"{name}/{key}",
-                found=f"no such key; the split has the keys {_names(content)}",
+                found=f"no such key; the split has the keys {names_of(content)}",
                 expected=f"the keys {', '.join(('id', *keys.values()))} and regression_labels or classification_labels",
                 do="add it, or tell under which key each modality lies, for example data.modalities.language=text",
             )
@@ -105,7 +131,7 @@ def _check_split(content: dict[Any, Any], name: str, path: Path, keys: Mapping[s
         raise problem(
             path,
             f"{name}/regression_labels",
-            found=f"no labels; the split has the keys {_names(content)}",
+            found=f"no labels; the split has the keys {names_of(content)}",
             expected="regression_labels (N numbers) or classification_labels (N class numbers from 0)",
             do="add one of them",
         )
@@ -135,6 +161,7 @@ def _check_split(content: dict[Any, Any], name: str, path: Path, keys: Mapping[s
         classification=_classes(content, n, path, name),
         tokens=tokens_of(content.get("text_bert"), n, path, f"{name}/text_bert"),
         raw_text=texts if texts and any(t.strip() for t in texts) else None,
+        groups=canonical.groups[name] if canonical.groups else {},
     )
 
 
@@ -152,8 +179,8 @@ def _classes(content: dict[Any, Any], n: int, path: Path, name: str) -> npt.NDAr
     return values.astype(np.int64)
 
 
-def _check_across_splits(corpus: Corpus, path: Path, keys: Mapping[str, str]) -> None:
-    train = corpus.splits["train"]
+def _check_across_splits(corpus: Corpus, path: Path) -> None:
+    train, keys = corpus.splits["train"], corpus.about.keys
     for name in ("valid", "test"):
         for modality, key in keys.items():
             shape, expected = corpus.splits[name].features[modality].shape[1:], train.features[modality].shape[1:]
@@ -206,7 +233,9 @@ def _check_apart(corpus: Corpus, a: str, b: str, path: Path) -> None:
         )
     videos = {s: {i.rsplit("$_$", 1)[0] for i in corpus.splits[s].ids if "$_$" in i} for s in (a, b)}
     if both := sorted(videos[a] & videos[b]):
-        corpus.notes.append(f"{len(both)} videos have clips in both {a} and {b}, the first {both[0]!r}: the splits are not independent")
+        corpus.about.notes.append(
+            f"{len(both)} videos have clips in both {a} and {b}, the first {both[0]!r}: the splits are not independent"
+        )
 
 
 def check_label_range(labels: npt.NDArray[Any], low: float, high: float, path: Path | str, key: str) -> None:
@@ -224,12 +253,3 @@ def check_label_range(labels: npt.NDArray[Any], low: float, high: float, path: P
             expected=f"labels from {low:g} to {high:g}",
             do=f"rescale the labels, or widen the range with data.label_range=[{min(labels.min(), low):g},{max(labels.max(), high):g}]",
         )
-
-
-def _type_of(content: Any) -> str:
-    return f"a value of type {type(content).__name__}" + (f" and length {len(content)}" if isinstance(content, list | tuple) else "")
-
-
-def _names(content: dict[Any, Any]) -> str:
-    names = [str(k)[:40] for k in list(content)[:20]]
-    return ", ".join(names) if names else "none"

@@ -4,22 +4,64 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle  # written only
 from dataclasses import asdict
 from pathlib import Path
 
-from dhmd.atomic import write_bytes
+from dhmd.atomic import atomic_path
 from dhmd.data.convert import cache_folder
-from dhmd.data.corpus import check_corpus
-from dhmd.data.hdf5 import Source, write_store
+from dhmd.data.corpus import About, check_split
+from dhmd.data.hdf5 import new_store
+from dhmd.data.layouts import Canonical
+from dhmd.data.pickle_writer import PickleWriter
+from dhmd.data.progress import progress
+from dhmd.data.source import Source
 from dhmd.data.store import Store
-from dhmd.data.synthetic import VERSION, SyntheticOptions, generate
+from dhmd.data.synthetic import BLOCK, VERSION, SyntheticOptions, blocks
 from dhmd.errors import DataError
 
 
 def write_pickle(path: Path, options: SyntheticOptions | None = None) -> None:
-    """Write the corpus as a feature pickle, marked as synthetic."""
-    write_bytes(Path(path), pickle.dumps(generate(options).content, protocol=4))
+    """Write the corpus as a feature pickle, marked as synthetic, never holding more than a block of clips in memory.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    options = options or SyntheticOptions()
+    total = sum(options.sizes.values())
+    with progress(f"generating {path.name}", total, "clips") as advance, atomic_path(path) as part, part.open("wb") as file:
+        writer = PickleWriter(file, options.sizes)
+        for split, content, _ in blocks(options):
+            writer.add(split, content)
+            advance(len(content["id"]))
+        writer.finish({"synthetic": True})
+
+
+def write_synthetic_store(path: Path, options: SyntheticOptions | None = None) -> None:
+    """Write the corpus as a store, never holding more than a block of clips in memory.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    options = options or SyntheticOptions()
+    recipe, digest = recipe_of(options)
+    about = About(options.keys, synthetic=True)
+    total = sum(options.sizes.values())
+    with (
+        progress(f"generating {path.name}", total, "clips") as advance,
+        new_store(path, Source("generated", len(recipe), digest), about) as writer,
+    ):
+        for name, content, _ in blocks(options):
+            block = check_split(Canonical({name: content}, options.keys, notes=about.notes), name, path)
+            writer.add(name, options.sizes[name], block)
+            advance(len(block))
+
+
+def recipe_of(options: SyntheticOptions) -> tuple[bytes, str]:
+    """What fixes a generated corpus, and its SHA-256."""
+    # the size of blocks matters only where there are several
+    more = {"block": BLOCK} if max(options.sizes.values()) > BLOCK else {}
+    recipe = json.dumps({"version": VERSION, **more, **asdict(options)}, sort_keys=False, default=dict).encode()
+    return recipe, hashlib.sha256(recipe).hexdigest()
 
 
 def synthetic_store(options: SyntheticOptions | None = None, cache_dir: Path | str | None = None) -> Path:
@@ -29,8 +71,7 @@ def synthetic_store(options: SyntheticOptions | None = None, cache_dir: Path | s
         DataError: the cache folder cannot be written.
     """
     options = options or SyntheticOptions()
-    recipe = json.dumps({"version": VERSION, **asdict(options)}, sort_keys=False, default=dict).encode()
-    digest = hashlib.sha256(recipe).hexdigest()
+    _, digest = recipe_of(options)
     folder = Path(cache_dir).expanduser() if cache_dir is not None else cache_folder()
     path = folder / f"synthetic-{digest[:12]}.dhmd.h5"
     try:
@@ -38,9 +79,8 @@ def synthetic_store(options: SyntheticOptions | None = None, cache_dir: Path | s
             return path
     except DataError:
         pass  # damaged: made again
-    corpus = check_corpus(generate(options).content, path, options.keys)
     try:
-        write_store(corpus, path, Source("generated", len(recipe), digest), options.keys)
+        write_synthetic_store(path, options)
     except OSError as error:
         raise DataError(
             f"{path}: the generated corpus cannot be written\n  found:      {error}\n  expected:   a folder that can be written\n"

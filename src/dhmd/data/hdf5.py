@@ -1,17 +1,18 @@
-"""The HDF5 store: its layout, and how one is written.
+"""The HDF5 store: its layout, and how one is written, sample block by sample block.
 
 ::
 
-    attributes: format, schema, source_name, source_size, source_sha256, synthetic, keys (JSON), notes (JSON), made_by
+    attributes: format, schema, source_name, source_size, source_sha256, layout, synthetic, text_only, keys (JSON), notes (JSON), made_by
     /<split>/features/<modality>   (N, T, d) float32, contiguous; non-finite values kept; attributes non_finite_values, non_finite_frames
     /<split>/real/<modality>       (N, 2) int32: the first real frame, the one after the last
     /<split>/regression            (N,) float32      optional
     /<split>/classification        (N,) int64        optional
     /<split>/tokens                (N, 3, T) int32   optional
     /<split>/id, /<split>/raw_text (N,) UTF-8        raw_text optional
+    /<split>/groups/<name>         (N,) UTF-8        optional: samples with the same string can be kept together
     /statistics/<modality>         (3, d) float64: count, mean and standard deviation of the finite values in the real frames of train
 
-Contiguous, because single samples are read in random order: a memory map then reads just these rows. Every dataset has the attribute
+Contiguous, because single samples are read in random order: their bytes are then found by arithmetic. Every dataset has the attribute
 sha256.
 """
 
@@ -19,8 +20,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,73 +31,114 @@ import numpy.typing as npt
 
 import dhmd
 from dhmd.atomic import atomic_path
-from dhmd.data.corpus import KEYS, Corpus, Split
+from dhmd.data.corpus import About, Corpus, Split
+from dhmd.data.progress import progress
 from dhmd.data.ranges import CHUNK
+from dhmd.data.source import Source
+from dhmd.data.statistics import FrameStatistics, count_non_finite
 
 FORMAT = "dhmd-store"
 SCHEMA = 1
 
 
-@dataclass(frozen=True)
-class Source:
-    """What a store is made from.
-
-    Attributes:
-        name: file name.
-        size: bytes.
-        sha256: of the content.
-    """
-
-    name: str
-    size: int
-    sha256: str
-
-
-def write_store(corpus: Corpus, path: Path, source: Source, keys: Mapping[str, str] = KEYS) -> None:
+def write_store(corpus: Corpus, path: Path, source: Source) -> None:
     """Write ``corpus`` to ``path``: whole or not at all.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: the folder cannot be written, or the disk is full.
     """
-    with atomic_path(path) as part, h5py.File(part, "w") as file:
-        file.attrs.update(
+    total = sum(len(split) for split in corpus.splits.values())
+    with progress(f"writing {path.name}", total, "samples") as advance, new_store(path, source, corpus.about) as writer:
+        for name, split in corpus.splits.items():
+            for first in range(0, len(split), CHUNK):
+                block = split.rows(first, first + CHUNK)
+                writer.add(name, len(split), block)
+                advance(len(block))
+
+
+@contextmanager
+def new_store(path: Path, source: Source, about: About) -> Iterator[StoreWriter]:
+    """A writer whose store takes its place when the block ends without an error.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    try:
+        with atomic_path(path) as part, h5py.File(part, "w") as file:
+            writer = StoreWriter(file)
+            yield writer
+            writer.finish(source, about)
+    except RuntimeError as error:  # what h5py makes of a disk that fills up at the last moment
+        raise OSError(str(error)) from error
+
+
+class StoreWriter:
+    """Writes splits block by block, so that none has to be in memory as a whole.
+
+    Args:
+        file: an empty HDF5 file.
+    """
+
+    def __init__(self, file: h5py.File) -> None:
+        self._file = file
+        self._filled: dict[str, int] = {}
+        self._sums: dict[str, Any] = {}
+        self._strings: dict[str, list[str]] = {}
+        self._non_finite: dict[str, list[int]] = {}
+        self._statistics: dict[str, FrameStatistics] = {}
+
+    def add(self, name: str, n: int, block: Split) -> None:
+        """Append samples to a split that will have ``n`` of them."""
+        for modality, x in block.features.items():
+            self._append(f"{name}/features/{modality}", n, x.astype("<f4", copy=False))
+            counts = self._non_finite.setdefault(f"{name}/features/{modality}", [0, 0])
+            for i, more in enumerate(count_non_finite(x)):
+                counts[i] += more
+            self._append(f"{name}/real/{modality}", n, block.real[modality])
+            if name == "train":
+                self._statistics.setdefault(modality, FrameStatistics(x.shape[2])).add(x, block.real[modality])
+        for key in ("regression", "classification", "tokens"):
+            if (array := getattr(block, key)) is not None:
+                self._append(f"{name}/{key}", n, array)
+        strings = {"id": block.ids, "raw_text": block.raw_text, **{f"groups/{g}": v for g, v in block.groups.items()}}
+        for key, values in strings.items():
+            if values is not None:  # HDF5 strings end at a zero byte
+                clean = [s.replace("\0", " ").encode(errors="replace").decode() for s in values]
+                self._strings.setdefault(f"{name}/{key}", []).extend(clean)
+
+    def finish(self, source: Source, about: About) -> None:
+        """Write what is known at the end: statistics, strings, checksums, attributes."""
+        for modality, statistics in self._statistics.items():
+            self._append(f"statistics/{modality}", 3, statistics.result())
+        for name, strings in self._strings.items():
+            dataset = self._file.create_dataset(name, data=strings, dtype=h5py.string_dtype())
+            dataset.attrs["sha256"] = checksum(strings)
+        for name, digest in self._sums.items():
+            self._file[name].attrs["sha256"] = digest.hexdigest()
+        for name, (values, frames) in self._non_finite.items():
+            self._file[name].attrs.update(non_finite_values=values, non_finite_frames=frames)
+        self._file.attrs.update(
             format=FORMAT,
             schema=SCHEMA,
             made_by=f"dhmd {dhmd.__version__}",
             source_name=source.name,
             source_size=source.size,
             source_sha256=source.sha256,
-            synthetic=corpus.synthetic,
-            keys=json.dumps(dict(keys)),
-            notes=json.dumps(corpus.notes),
+            layout=about.layout,
+            synthetic=about.synthetic,
+            text_only=about.text_only,
+            keys=json.dumps(dict(about.keys)),
+            notes=json.dumps(about.notes),
         )
-        for name, split in corpus.splits.items():
-            _write_split(file.create_group(name), split)
-        train = corpus.splits["train"]
-        for modality, x in train.features.items():
-            _write(file, f"statistics/{modality}", frame_statistics(x, train.real[modality]))
 
-
-def _write_split(group: h5py.Group, split: Split) -> None:
-    for modality, x in split.features.items():
-        dataset = _write(group, f"features/{modality}", x.astype("<f4", copy=False))
-        values, frames = count_non_finite(x)
-        dataset.attrs.update(non_finite_values=values, non_finite_frames=frames)
-        _write(group, f"real/{modality}", split.real[modality])
-    for name in ("regression", "classification", "tokens"):
-        if (array := getattr(split, name)) is not None:
-            _write(group, name, array)
-    for name, strings in (("id", split.ids), ("raw_text", split.raw_text)):
-        if strings is not None:
-            clean = [s.replace("\0", " ").encode(errors="replace").decode() for s in strings]  # HDF5 strings end at a zero byte
-            dataset = group.create_dataset(name, data=clean, dtype=h5py.string_dtype())
-            dataset.attrs["sha256"] = checksum(clean)
-
-
-def _write(group: h5py.Group, name: str, array: npt.NDArray[Any]) -> h5py.Dataset:
-    dataset = group.create_dataset(name, data=array)
-    dataset.attrs["sha256"] = checksum(array)
-    return dataset
+    def _append(self, name: str, n: int, array: npt.NDArray[Any]) -> None:
+        if name not in self._filled:
+            self._file.create_dataset(name, shape=(n, *array.shape[1:]), dtype=array.dtype)
+            self._filled[name], self._sums[name] = 0, hashlib.sha256()
+        first = self._filled[name]
+        self._file[name][first : first + len(array)] = array
+        self._sums[name].update(np.ascontiguousarray(array).data)
+        self._filled[name] = first + len(array)
 
 
 def checksum(content: npt.NDArray[Any] | list[str]) -> str:
@@ -104,44 +146,3 @@ def checksum(content: npt.NDArray[Any] | list[str]) -> str:
     if isinstance(content, list):
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
     return hashlib.sha256(np.ascontiguousarray(content).data).hexdigest()
-
-
-def count_non_finite(x: npt.NDArray[np.float32]) -> tuple[int, int]:
-    """Count the NaN and infinite values of (N, T, d), and the frames that have some."""
-    values = frames = 0
-    for at in range(0, len(x), CHUNK):
-        bad = ~np.isfinite(x[at : at + CHUNK])
-        values += int(bad.sum())
-        frames += int(bad.any(axis=2).sum())
-    return values, frames
-
-
-def frame_statistics(x: npt.NDArray[np.float32], real: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
-    """Count, mean and standard deviation of each feature over the finite values of the real frames, in float64, a chunk at a time.
-
-    Args:
-        x: (N, T, d).
-        real: (N, 2).
-
-    Returns:
-        (3, d); a feature without values has count, mean and deviation 0.
-    """
-    frame = np.arange(x.shape[1])
-    total = np.zeros((3, x.shape[2]))  # count, sum, sum of squares about the mean so far
-    for at in range(0, len(x), CHUNK):
-        first, stop = real[at : at + CHUNK, :1], real[at : at + CHUNK, 1:]
-        frames = x[at : at + CHUNK][(frame >= first) & (frame < stop)].astype(np.float64)
-        total = _merge(total, frames)
-    count, mean, squares = total
-    return np.stack([count, mean, np.sqrt(squares / np.maximum(count, 1))])
-
-
-def _merge(total: npt.NDArray[np.float64], frames: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Add frames (n, d) to count, mean and sum of squared deviations (Chan, Golub and LeVeque 1979, eq. 2.1)."""
-    finite = np.isfinite(frames)
-    n = finite.sum(axis=0)
-    mean = np.where(finite, frames, 0).sum(axis=0) / np.maximum(n, 1)
-    squares = (np.where(finite, frames - mean, 0) ** 2).sum(axis=0)
-    both = np.maximum(total[0] + n, 1)
-    delta = mean - total[1]
-    return np.stack([total[0] + n, total[1] + delta * n / both, total[2] + squares + delta**2 * total[0] * n / both])

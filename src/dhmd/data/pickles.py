@@ -16,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from dhmd.data.problem import problem
+from dhmd.data.progress import Reading, progress
 from dhmd.errors import DataError
 
 LAYOUT = "a pickled dict with the splits train, valid and test, as in the MMSA/Tsinghua feature files (aligned_50.pkl, unaligned_50.pkl)"
@@ -148,7 +149,8 @@ def load(file: IO[bytes], path: Path) -> Any:
     """
     try:
         # latin1: arrays pickled by Python 2 hold their bytes in its str type
-        return _Unpickler(file, encoding="latin1").load()
+        with progress("reading", path.stat().st_size if path.is_file() else None) as advance:
+            return _Unpickler(Reading(file, advance), encoding="latin1").load()
     except _RefusedGlobal as refused:
         raise problem(
             path,

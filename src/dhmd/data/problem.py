@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dhmd.errors import DataError
 
@@ -22,3 +24,9 @@ def problem(file: Path | str, key: str, *, found: str, expected: str, do: str) -
     """
     where = f"{file}: {key}" if key else f"{file}"
     return DataError(f"{where}\n  found:      {found}\n  expected:   {expected}\n  what to do: {do}")
+
+
+def names_of(content: Mapping[Any, Any]) -> str:
+    """The first keys of a mapping, for messages."""
+    names = [str(k)[:40] for k in list(content)[:20]]
+    return ", ".join(names) if names else "none"

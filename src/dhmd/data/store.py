@@ -1,21 +1,27 @@
-"""Reading a store, and finding or making the one that belongs to a file."""
+"""Reading a store."""
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
-from dhmd.data.corpus import SPLITS
 from dhmd.data.hdf5 import FORMAT, SCHEMA, checksum
+from dhmd.data.layouts import SPLITS
 from dhmd.data.problem import problem
+from dhmd.data.progress import Advance, silent
+from dhmd.data.ranges import CHUNK
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -23,8 +29,9 @@ MAGIC = b"\x89HDF\r\n\x1a\n"
 class Store:
     """Reader of one store file.
 
-    Small arrays are read and checked against their checksums when first used; features stay on disk, behind memory maps that each
-    process opens for itself, so that a store can be handed to worker processes.
+    Small arrays are read and checked against their checksums when first used. Features stay on disk and are read sample by sample: a
+    memory map would count as resident memory in the end. Each process opens the file for itself, so that a store can be handed to
+    worker processes.
 
     Args:
         path: the store.
@@ -44,11 +51,15 @@ class Store:
             self.source_size = int(attributes["source_size"])
             self.source_sha256 = str(attributes["source_sha256"])
             self.synthetic = bool(attributes["synthetic"])
+            self.layout = str(attributes.get("layout", "mmsa"))
+            self.text_only = bool(attributes.get("text_only", False))
             self.keys: dict[str, str] = json.loads(attributes["keys"])
             self.notes: list[str] = json.loads(attributes["notes"])
 
+    _opened: tuple[int, io.FileIO, dict[tuple[str, str], int]] | None = None  # by process id
+
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "_maps"}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_maps", "_opened")}
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -58,12 +69,12 @@ class Store:
     @property
     def dims(self) -> dict[str, int]:
         """Feature width of each modality."""
-        return {m: self.features("train")[m].shape[2] for m in self.modalities}
+        return {m: self._shapes["train", m][2] for m in self.modalities}
 
     @property
     def lengths(self) -> dict[str, int]:
         """Stored frames of each modality."""
-        return {m: self.features("train")[m].shape[1] for m in self.modalities}
+        return {m: self._shapes["train", m][1] for m in self.modalities}
 
     def size(self, split: str) -> int:
         """Number of samples."""
@@ -90,6 +101,11 @@ class Store:
         """Per modality (N, 2): the first real frame and the one after the last."""
         return {m: self._small[f"{split}/real/{m}"] for m in self.modalities}
 
+    def groups(self, split: str) -> dict[str, list[str]]:
+        """Per name of a grouping, the group of each sample."""
+        start = f"{split}/groups/"
+        return {name.removeprefix(start): list(v) for name, v in self._small.items() if name.startswith(start)}
+
     def statistics(self, modality: str) -> npt.NDArray[np.float64]:
         """(3, d) count, mean and standard deviation over the real frames of train."""
         statistics: npt.NDArray[np.float64] = self._small[f"statistics/{modality}"]
@@ -105,7 +121,7 @@ class Store:
 
     def read(self, split: str, rows: npt.NDArray[np.integer[Any]] | list[int]) -> dict[str, npt.NDArray[np.float32]]:
         """Per modality the features (B, T, d) of some rows, in memory."""
-        return {m: x[np.asarray(rows)] for m, x in self.features(split).items()}
+        return {m: self._rows(split, m, [int(r) for r in rows]) for m in self.modalities}
 
     def load(self, split: str) -> dict[str, npt.NDArray[np.float32]]:
         """Per modality all features (N, T, d), in memory, checked against their checksums.
@@ -113,31 +129,82 @@ class Store:
         Raises:
             DataError: the bytes are not those that were written.
         """
-        loaded = {m: np.array(x) for m, x in self.features(split).items()}
+        loaded = {m: np.empty(self._shapes[split, m], "<f4") for m in self.modalities}
         for modality, x in loaded.items():
-            self._compare(f"{split}/features/{modality}", x, self._sums[f"{split}/features/{modality}"])
+            self._fill(x, split, modality, 0)
+            self._compare(f"{split}/features/{modality}", checksum(x))
         return loaded
 
-    def verify(self) -> None:
-        """Compare everything with its checksum.
+    def verify(self, advance: Advance = silent) -> None:
+        """Compare everything with its checksum, a block at a time.
+
+        Args:
+            advance: told of the bytes of features that were read.
 
         Raises:
             DataError: some bytes are not those that were written.
         """
         self.__dict__.pop("_small", None)  # read again, not from memory
         _ = self._small
-        for split in self.splits:
-            self.load(split)
+        for (split, modality), shape in self._shapes.items():
+            digest = hashlib.sha256()
+            for first in range(0, shape[0], CHUNK):
+                x = np.empty((min(CHUNK, shape[0] - first), *shape[1:]), "<f4")
+                self._fill(x, split, modality, first)
+                digest.update(x.data)
+                advance(x.nbytes)
+            self._compare(f"{split}/features/{modality}", digest.hexdigest())
+
+    def _rows(self, split: str, modality: str, rows: list[int]) -> npt.NDArray[np.float32]:
+        out = np.empty((len(rows), *self._shapes[split, modality][1:]), "<f4")
+        for x, row in zip(out, rows, strict=True):
+            self._fill(x, split, modality, row)
+        return out
+
+    def _fill(self, x: npt.NDArray[np.float32], split: str, modality: str, row: int) -> None:
+        """Read the bytes of ``x`` from the file, from a row on."""
+        if self._opened is None or self._opened[0] != os.getpid():
+            file = self.path.open("rb", buffering=0)
+            # looked up in this very file: another process may have put a new one in its place
+            self._opened = os.getpid(), file, self._offsets(file)
+        _, file, offsets = self._opened
+        shape = self._shapes[split, modality]
+        file.seek(offsets[split, modality] + row * math.prod(shape[1:]) * 4)
+        view, got = memoryview(x.data).cast("B"), 0
+        while got < len(view):
+            more = file.readinto(view[got:]) if 0 <= row < shape[0] else 0
+            if not more:
+                raise self._damaged(f"a file that ends before row {row} of {split}/features/{modality}")
+            got += more
+
+    def _offsets(self, file: IO[bytes]) -> dict[tuple[str, str], int]:
+        with self._open(file) as store:
+            size = file.seek(0, 2)
+            found = {(s, m): store[f"{s}/features/{m}"] for s in self.splits for m in self.modalities}
+            for (split, modality), dataset in found.items():
+                self._check_declared(dataset, size)
+                if dataset.shape != self._shapes[split, modality] or dataset.dtype != "<f4" or dataset.id.get_offset() is None:
+                    raise ValueError(f"{dataset.name} is not as it was, or not in one piece")
+            return {at: dataset.id.get_offset() for at, dataset in found.items()}
+
+    @staticmethod
+    def _check_declared(dataset: h5py.Dataset, size: int) -> None:
+        if dataset.nbytes > size:  # before memory is reserved for it
+            raise ValueError(f"{dataset.name} declares {dataset.nbytes} bytes in a file of {size}")
+
+    @cached_property
+    def _shapes(self) -> dict[tuple[str, str], tuple[int, ...]]:
+        with self._open() as file:
+            return {(s, m): file[f"{s}/features/{m}"].shape for s in self.splits for m in self.modalities}
 
     @cached_property
     def _maps(self) -> dict[tuple[str, str], npt.NDArray[np.float32]]:
         maps: dict[tuple[str, str], npt.NDArray[np.float32]] = {}
         with self._open() as file:
-            for split in self.splits:
-                for modality in self.modalities:
-                    dataset = file[f"{split}/features/{modality}"]
-                    mapped = np.memmap(self.path, dataset.dtype, "r", dataset.id.get_offset(), dataset.shape)
-                    maps[split, modality] = mapped.view(np.ndarray)
+            for at in self._shapes:
+                dataset = file[f"{at[0]}/features/{at[1]}"]
+                mapped = np.memmap(self.path, dataset.dtype, "r", dataset.id.get_offset(), dataset.shape)
+                maps[at] = mapped.view(np.ndarray)
         return maps
 
     @cached_property
@@ -145,19 +212,17 @@ class Store:
         """Everything but the features, checked."""
         small: dict[str, Any] = {}
         with self._open() as file:
+            size = self.path.stat().st_size
 
             def visit(name: str, item: Any) -> None:
                 if isinstance(item, h5py.Dataset) and "/features/" not in name:
+                    self._check_declared(item, size)
                     is_text = h5py.check_string_dtype(item.dtype) is not None
                     small[name] = item.asstr()[:].tolist() if is_text else item[:]
-                    self._compare(name, small[name], item.attrs["sha256"])
+                    self._compare(name, checksum(small[name]), item.attrs["sha256"])
 
             file.visititems(visit)
         return small
-
-    @cached_property
-    def _sums(self) -> dict[str, str]:
-        return {f"{s}/features/{m}": a["sha256"] for (s, m), a in self._feature_attributes.items()}
 
     @cached_property
     def _non_finite(self) -> dict[tuple[str, str], tuple[int, int]]:
@@ -169,11 +234,18 @@ class Store:
             return {(s, m): dict(file[f"{s}/features/{m}"].attrs) for s in self.splits for m in self.modalities}
 
     @contextmanager
-    def _open(self) -> Iterator[h5py.File]:
+    def _open(self, opened: IO[bytes] | None = None) -> Iterator[h5py.File]:
         try:
-            with h5py.File(self.path, "r") as file:
+            with h5py.File(opened or self.path, "r") as file:
                 yield file
-        except (OSError, KeyError, TypeError, ValueError) as error:  # whatever a half-written or foreign file lacks
+        except (
+            OSError,
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            RuntimeError,
+        ) as error:  # whatever a half-written or foreign file lacks
             raise self._damaged(f"a file that cannot be read as one ({type(error).__name__}: {str(error)[:200]})") from None
 
     def _check_schema(self, file: h5py.File) -> None:
@@ -182,8 +254,11 @@ class Store:
         if int(file.attrs["schema"]) != SCHEMA:
             raise self._damaged(f"a store of schema version {file.attrs['schema']}")
 
-    def _compare(self, name: str, content: Any, expected: str) -> None:
-        if (found := checksum(content)) != expected:
+    def _compare(self, name: str, found: str, expected: str | None = None) -> None:
+        if expected is None:
+            split, _, modality = name.split("/")
+            expected = str(self._feature_attributes[split, modality]["sha256"])
+        if found != expected:
             raise problem(
                 self.path,
                 name,

@@ -11,14 +11,14 @@ scales. Values are rounded to 2^-12, so that the last bits of a machine's arithm
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dhmd.data.corpus import KEYS, SPLITS
+from dhmd.data.layouts import KEYS, SPLITS
 from dhmd.data.words import CLAUSES, EVENT, JOINS, NOUN, NOUNS, PLANTED, UNSAID, tokens_of_words
 from dhmd.errors import UsageError
 
@@ -26,6 +26,8 @@ VERSION = 1  # of what is generated; a new one makes new stores
 VALENCE = np.array([valence for valence, _ in PLANTED], np.float64)
 LATENT, PRIVATE = 8, 3  # widths of the shared and of each private factor
 CLIPS = 8  # clips a video
+BLOCK = 1024  # clips generated together; a multiple of CLIPS
+ROWS = 64  # clips whose frames are computed together
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -92,6 +94,11 @@ class SyntheticOptions:
         return cls(**plain)
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """Clips of each split."""
+        return dict(zip(SPLITS, (self.n_train, self.n_valid, self.n_test), strict=True))
+
+    @property
     def keys(self) -> dict[str, str]:
         """The key of each modality in the generated splits."""
         return {m: KEYS.get(m, m) for m in self.dims}
@@ -121,6 +128,12 @@ class Truth:
     valence: FloatArray
     words: npt.NDArray[np.int64]
 
+    def joined(self, other: Truth) -> Truth:
+        """This one's clips, then the other's."""
+        private = {m: np.concatenate([x, other.private[m]]) for m, x in self.private.items()}
+        rest = {k: np.concatenate([getattr(self, k), getattr(other, k)]) for k in ("shared", "tokens", "valence", "words")}
+        return Truth(private=private, **rest)
+
 
 @dataclass(frozen=True)
 class Generated:
@@ -144,16 +157,29 @@ class _World:
 def generate(options: SyntheticOptions | None = None) -> Generated:
     """Generate the corpus; the same options give the same corpus."""
     options = options or SyntheticOptions()
-    rng = np.random.Generator(np.random.PCG64(options.seed))
-    world = _world(options, rng)
-    content: dict[str, Any] = {}
-    truth = {}
-    video = 0
-    for split, n in zip(SPLITS, (options.n_train, options.n_valid, options.n_test), strict=True):
-        content[split], truth[split] = _split(options, world, rng, n, video)
-        video += -(-n // CLIPS)
+    content: dict[str, Any] = {split: {} for split in SPLITS}
+    truth: dict[str, Truth] = {}
+    for split, part, planted in blocks(options):
+        content[split] = {k: _joined(content[split][k], v) for k, v in part.items()} if content[split] else part
+        truth[split] = truth[split].joined(planted) if split in truth else planted
     content["synthetic"] = True
     return Generated(content, truth)
+
+
+def blocks(options: SyntheticOptions) -> Iterator[tuple[str, dict[str, Any], Truth]]:
+    """Generate the corpus in pieces of at most `BLOCK` clips: the split, what a pickle would hold of it, what was planted."""
+    rng = np.random.Generator(np.random.PCG64(options.seed))
+    world = _world(options, rng)
+    video = 0
+    for split, n in options.sizes.items():
+        for first in range(0, n, BLOCK):
+            size = min(BLOCK, n - first)
+            yield split, *_split(options, world, rng, size, video)
+            video += -(-size // CLIPS)
+
+
+def _joined(a: Any, b: Any) -> Any:
+    return np.concatenate([a, b]) if isinstance(a, np.ndarray) else a + b
 
 
 def _world(options: SyntheticOptions, rng: np.random.Generator) -> _World:
@@ -253,15 +279,18 @@ def _frames(
     length, reliability = options.length_of(modality), options.reliability[modality]
     frames = np.maximum(words * length // options.length, 1) if length != options.length else words
     at = np.minimum(np.arange(length) * words[:, None] // frames[:, None], words[:, None] - 1)  # the word of each frame
-    rows = np.arange(len(words))[:, None]
-    clean = seen[rows, at] @ world.shared[modality] + private[rows, at] @ world.private[modality]
-    noise = (0.2 + 0.5 * (1 - reliability) / max(reliability, 0.05)) * rng.normal(size=clean.shape)
-    x = (clean + noise) * world.scale[modality] + world.offset[modality]
-    x = np.rint(x * 4096) / 4096
+    x = np.empty((len(words), length, options.dims[modality]), np.float32)
+    loudness = 0.2 + 0.5 * (1 - reliability) / max(reliability, 0.05)
+    for first in range(0, len(words), ROWS):  # in double precision only piece by piece
+        part = slice(first, first + ROWS)
+        rows = np.arange(len(words))[part, None]
+        clean = seen[rows, at[part]] @ world.shared[modality] + private[rows, at[part]] @ world.private[modality]
+        noisy = (clean + loudness * rng.normal(size=clean.shape)) * world.scale[modality] + world.offset[modality]
+        x[part] = np.rint(noisy * 4096) / 4096
     if modality == "acoustic":
         x[rng.random(x.shape[:2]) < 0.02, :2] = -np.inf  # the logarithm of silence
     x[np.arange(length) >= frames[:, None]] = 0
     if options.aligned and modality != "language":  # padding on the left, as word-aligned sets have it
         source = np.arange(length) - (length - frames[:, None])
-        x = np.where(source[..., None] >= 0, x[rows, np.maximum(source, 0)], 0)
-    return x.astype(np.float32), frames
+        x = np.where(source[..., None] >= 0, x[np.arange(len(words))[:, None], np.maximum(source, 0)], np.float32(0))
+    return x, frames

@@ -1,0 +1,213 @@
+"""Own features: a folder of npy files beside a csv."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dhmd.data.layouts.layout import KEYS, SPLITS, Canonical
+from dhmd.data.layouts.npy import load_npy, load_samples
+from dhmd.data.problem import problem
+
+VALID = {"val": "valid", "dev": "valid", "validation": "valid"}
+OTHER_NAMES = {"text": "language", "audio": "acoustic", "video": "vision", "visual": "vision"}
+COLUMNS = ("id", "split", "label", "class", "text")
+DESCRIBES = "a folder with one csv (columns id, split, label or class, text) and an npy file or a folder of npy files a modality"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What a folder of arrays is before it is read.
+
+    Attributes:
+        path: the folder.
+        csv: its one csv file.
+    """
+
+    path: Path
+    csv: Path
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a csv.
+
+    Attributes:
+        columns: by name, N strings each.
+        path: the file, for messages.
+    """
+
+    columns: dict[str, list[str]]
+    path: Path
+
+    @property
+    def ids(self) -> list[str]:
+        """The column id."""
+        return self.columns["id"]
+
+
+class NpyFolder:
+    """One csv with a line a sample, and features by modality as npy files.
+
+    The csv has the columns id, split (train, valid, test), label (real numbers) or class (whole numbers from 0; whole labels serve as
+    classes, too), optionally text; every further column names groups that can be kept together (video, speaker, show). A modality is
+    ``<name>.npy`` (N, T, d) with its rows in the order of the csv, zero-padded, optionally with ``<name>_lengths.npy`` (N,); or
+    ``<name>/<id>.npy`` (T_i, d) or (d,) a sample. Token ids may be given in ``text_bert.npy`` (N, 3, T). The names language, vision and
+    acoustic (or text, video and audio) come first, others follow by alphabet. Texts without language features are for text encoders.
+
+    Source: this project. Arrays are read without unpickling anything.
+    """
+
+    name = "folder"
+    describes = DESCRIBES
+
+    def fits(self, content: Any) -> bool:
+        """Whether it is a folder."""
+        return isinstance(content, Folder)
+
+    def canonical(self, content: Any, path: Path, keys: Mapping[str, str] | None) -> Canonical:
+        """Cut the arrays into splits.
+
+        Raises:
+            DataError: the csv lacks a column or a value, or an array does not fit it.
+        """
+        table = read_table(content.csv)
+        rows = _splits(table)
+        keys = dict(keys) if keys else modality_keys(content.path)
+        arrays: dict[str, Any] = {"id": table.ids, **_labels(table)}
+        if "text" in table.columns:
+            arrays["raw_text"] = table.columns["text"]
+        for key in [*keys.values(), *(k for k in ("text_bert",) if (content.path / f"{k}.npy").is_file())]:
+            arrays.update(read_arrays(content.path, key, table.ids))
+        text_only = "language" not in keys and "raw_text" in arrays
+        if text_only:
+            keys = {"language": "text", **keys}
+            arrays["text"] = np.zeros((len(table.ids), 1, 1), np.float32)
+        groups = {k: v for k, v in table.columns.items() if k not in COLUMNS}
+        return Canonical(
+            {s: {k: _take(v, rows[s]) for k, v in arrays.items()} for s in SPLITS},
+            keys,
+            groups={s: {k: _take(v, rows[s]) for k, v in groups.items()} for s in SPLITS},
+            text_only=text_only,
+        )
+
+
+def folder_at(path: Path) -> Folder | None:
+    """The folder of arrays at a path; None where there is not exactly one csv in it."""
+    tables = sorted(path.glob("*.csv"))
+    return Folder(path, tables[0]) if len(tables) == 1 else None
+
+
+def modality_keys(folder: Path) -> dict[str, str]:
+    """Which file or sub-folder holds which modality, from their names, in modality order."""
+    names = {p.stem for p in folder.glob("*.npy")} | {p.parent.name for p in folder.glob("*/*.npy")}
+    features = sorted(n for n in names if n != "text_bert" and not n.endswith("_lengths"))
+    found = {OTHER_NAMES.get(n, n): n for n in features}
+    return {m: found[m] for m in [*(m for m in KEYS if m in found), *(m for m in found if m not in KEYS)]}
+
+
+def read_table(path: Path, needs: tuple[str, ...] = ("id", "split")) -> Table:
+    """Read a csv with a header.
+
+    Args:
+        path: of the csv.
+        needs: columns that must be there.
+
+    Raises:
+        DataError: it is no csv in UTF-8, a column is missing, a line has another number of values, or ids repeat.
+    """
+    do = "save the table as comma-separated UTF-8 with one header line"
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header, *lines = [line for line in csv.reader(file, strict=True) if line] or [[]]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise problem(path, "", found=f"no readable csv ({error})", expected="a csv", do=do) from None
+    header = [name.strip() for name in header]
+    if missing := [name for name in needs if name not in header]:
+        raise problem(
+            path, missing[0], found=f"no such column; there are {', '.join(header) or 'none'}", expected=f"the columns {', '.join(needs)}",
+            do="add the column",
+        )  # fmt: skip
+    for number, line in enumerate(lines, 2):
+        if len(line) != len(header):
+            raise problem(path, f"line {number}", found=f"{len(line)} values", expected=f"{len(header)}, as in the header", do=do)
+    table = Table({name: [line[i] for line in lines] for i, name in enumerate(header)}, path)
+    if repeated := sorted({i for i in table.ids if table.ids.count(i) > 1}) if len(set(table.ids)) < len(table.ids) else []:
+        raise problem(path, "id", found=f"{len(repeated)} ids that repeat, the first {repeated[0]!r}", expected="one line a sample",
+                      do="give every sample an id of its own")  # fmt: skip
+    return table
+
+
+def read_arrays(folder: Path, key: str, ids: list[str]) -> dict[str, npt.NDArray[Any]]:
+    """One modality's array and, where there are some, its lengths (under ``<key>_lengths``), in the order of the ids.
+
+    Raises:
+        DataError: there is none, or it does not fit the ids.
+    """
+    if (folder / f"{key}.npy").is_file():
+        found = {key: load_npy(folder / f"{key}.npy")}
+        if (folder / f"{key}_lengths.npy").is_file():
+            found[f"{key}_lengths"] = load_npy(folder / f"{key}_lengths.npy")
+        for name, array in found.items():
+            if array.ndim == 0 or len(array) != len(ids):
+                raise problem(
+                    folder / f"{name}.npy", "", found=f"shape {array.shape}", expected=f"{len(ids)} rows, one a line of the csv",
+                    do="store the rows in the order of the csv",
+                )  # fmt: skip
+        return found
+    if (folder / key).is_dir():
+        x, lengths = load_samples(folder / key, ids)
+        return {key: x, f"{key}_lengths": lengths}
+    raise problem(
+        folder, key, found=f"neither {key}.npy nor a folder {key}", expected=f"one of them; there are {', '.join(modality_keys(folder))}",
+        do="add it, or name the modalities that are there, for example data.modalities={language: text}",
+    )  # fmt: skip
+
+
+def _splits(table: Table) -> dict[str, npt.NDArray[np.int64]]:
+    split = [VALID.get(s.strip().lower(), s.strip().lower()) for s in table.columns["split"]]
+    odd = sorted({s for s in split if s not in SPLITS})
+    if odd or (empty := [s for s in SPLITS if s not in split]):
+        raise problem(
+            table.path, "split", found=f"{odd[0]!r}" if odd else f"no sample of {empty[0]}", expected="train, valid and test, all three",
+            do="name the split of every sample",
+        )  # fmt: skip
+    return {s: np.flatnonzero(np.array(split) == s) for s in SPLITS}
+
+
+def _labels(table: Table) -> dict[str, npt.NDArray[np.float64]]:
+    found = {name: _numbers(table, name) for name in ("label", "class") if name in table.columns}
+    if not found:
+        raise problem(table.path, "label", found="neither label nor class", expected="one of them", do="add the column")
+    labels = {"regression_labels": found["label"]} if "label" in found else {}
+    classes = found.get("class", found.get("label"))
+    if classes is not None and ("class" in found or bool(np.all((classes >= 0) & (classes == np.rint(classes))))):
+        labels["classification_labels"] = classes
+    return labels
+
+
+def _numbers(table: Table, name: str) -> npt.NDArray[np.float64]:
+    numbers = np.empty(len(table.ids))
+    for i, value in enumerate(table.columns[name]):
+        try:
+            numbers[i] = float(value)
+        except ValueError:
+            raise problem(
+                table.path, f"{name}, line {i + 2}", found=f"{value[:40]!r}", expected="a number",
+                do="number the classes from 0, or remove samples without a label",
+            ) from None  # fmt: skip
+    return numbers
+
+
+def _take(value: Any, rows: npt.NDArray[np.int64]) -> Any:
+    if isinstance(value, list):
+        return [value[i] for i in rows]
+    if len(rows) and len(rows) == rows[-1] - rows[0] + 1:  # in one piece: no copy
+        return value[rows[0] : rows[-1] + 1]
+    return value[rows]

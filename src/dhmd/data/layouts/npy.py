@@ -1,0 +1,62 @@
+"""Reading npy files without trusting them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dhmd.data.problem import problem
+from dhmd.data.progress import progress
+
+
+def load_npy(path: Path) -> npt.NDArray[Any]:
+    """Map an npy file of numbers into memory, read-only; nothing in it is unpickled.
+
+    Raises:
+        DataError: it is no npy file, holds objects or records, or declares more than it has.
+    """
+    do = "save it with numpy.save as one array of numbers, samples of different length zero-padded"
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise problem(path, "", found="no such file", expected="an npy file", do="add it, or take its line out of the csv") from None
+    except Exception as error:  # a damaged header can raise nearly anything
+        what = "an array of Python objects" if "Python objects" in str(error) or "Object arrays" in str(error) else "no readable npy file"
+        raise problem(path, "", found=f"{what} ({str(error)[:200]})", expected="an npy file with one array of numbers", do=do) from None
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
+        found = f"an array of {array.dtype}" if isinstance(array, np.ndarray) else "an archive of several arrays"
+        raise problem(path, "", found=found, expected="an npy file with one array of numbers", do=do)
+    return array
+
+
+def load_samples(folder: Path, ids: Sequence[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Read ``<id>.npy`` (T_i, d) or (d,) of every sample.
+
+    Returns:
+        (N, T, d), padded with zeros on the right, and the lengths (N,).
+
+    Raises:
+        DataError: a file is missing or of another width.
+    """
+    with progress(f"reading {folder.name}", len(ids), "samples") as advance:
+        samples: list[npt.NDArray[np.float32]] = []
+        for name in ids:
+            path = folder / f"{name}.npy"
+            if path.parent != folder:
+                raise problem(path, "", found=f"the id {name!r}", expected="an id that can be a file name", do="rename the sample")
+            x = load_npy(path)
+            x = np.asarray(x[None] if x.ndim == 1 else x, np.float32)  # read now: thousands of open maps would be too many
+            if x.ndim != 2 or 0 in x.shape or (samples and x.shape[1] != samples[0].shape[1]):
+                width = f"width {samples[0].shape[1]} as in {ids[0]}.npy" if samples else "at least one frame and one feature"
+                raise problem(path, "", found=f"shape {x.shape}", expected=f"(T, d) with {width}", do="extract the features again")
+            samples.append(x)
+            advance(1)
+    lengths = np.array([len(x) for x in samples])
+    out = np.zeros((len(samples), lengths.max(initial=1), samples[0].shape[1] if samples else 1), np.float32)
+    for row, x in zip(out, samples, strict=True):
+        row[: len(x)] = x
+    return out, lengths
