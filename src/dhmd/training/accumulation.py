@@ -1,7 +1,7 @@
 """How the gradients of several micro-batches become one step of the optimiser.
 
 Lightning averages over the window it was told, and clips once. The DMD authors sum, clip the running sum after every backward pass, and
-lose the last micro-batches of an epoch (SPEC of the authors' code, section 1.8, points 2 and 11). Both are objects here; the training
+lose the last micro-batches of an epoch (docs/deviations.md). Both are objects here; the training
 step only says "here is a loss" and "this was the last batch of the epoch".
 """
 
