@@ -2,13 +2,13 @@
 
 import json
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
 
+from authors_checkpoint import INPUTS, REFERENCE, UNITS, as_saved, save, with_bert
 from dhmd.app import compose
 from dhmd.errors import DataError, RunError, UsageError
 from dhmd.evaluation.runs import read_run
@@ -17,25 +17,6 @@ from dhmd.interop.imported import import_dmd
 from dhmd.training.evaluate import evaluate
 from dhmd.training.runs import load_trained
 from dhmd.training.train import train
-
-REFERENCE = dict(np.load(Path(__file__).parents[1] / "parity" / "data" / "dmd_reference.npz", allow_pickle=False))
-NETWORK = {k.removeprefix("model."): torch.from_numpy(v) for k, v in REFERENCE.items() if k.startswith("model.")}
-UNITS = [
-    {k.removeprefix(prefix): torch.from_numpy(v) for k, v in REFERENCE.items() if k.startswith(prefix)}
-    for prefix in ("homo_gd.", "hetero_gd.")
-]
-INPUTS = {"language": REFERENCE["in.text"], "vision": REFERENCE["in.vision"], "acoustic": REFERENCE["in.audio"]}
-
-
-def as_saved(**changes):
-    """The network's state_dict as the authors' code has it: bare names, and a positional buffer that was never initialised."""
-    weights = {**NETWORK, **changes}
-    return {k: torch.full_like(v, float("nan")) if k.endswith("_float_tensor") else v for k, v in weights.items()}
-
-
-def save(folder, content, name="dmd.pth"):
-    torch.save(content, folder / name)
-    return folder / name
 
 
 def feature_file(folder, name="features.pkl"):
@@ -92,10 +73,7 @@ def test_a_list_of_three_brings_the_units(tmp_path):
 
 
 def test_bert_comes_with_its_weights_and_without_a_hub(tmp_path):
-    transformers = pytest.importorskip("transformers", reason="needs the extra 'text'")
-    sizes = {"vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 1, "intermediate_size": 16}
-    bert = transformers.BertModel(transformers.BertConfig(**sizes))
-    weights = as_saved(**{f"text_model.model.{k}": v for k, v in bert.state_dict().items()})
+    weights = with_bert()
     run = import_dmd(save(tmp_path, weights), tmp_path / "run", heads=3)
     found, expected = load_trained(run), dmd_from_authors(weights, 3)
     assert found.spec.token_length == 50

@@ -18,7 +18,7 @@ from dhmd.app import compose
 from dhmd.atomic import atomic_path, write_text
 from dhmd.batch import FeatureSpec
 from dhmd.config import instantiate, to_plain
-from dhmd.data.corpus import KEYS
+from dhmd.data.layouts import KEYS
 from dhmd.errors import DataError, RunError, UsageError
 from dhmd.interop.checkpoint import read_authors
 from dhmd.interop.dmd import Plan, dmd_from_authors, plan_of

@@ -29,6 +29,7 @@ class TextOnly(nn.Module):
         spec = self.text_encoder.encoded(spec)  # type: ignore[operator]
         if LANGUAGE not in spec.dims:
             raise UsageError(f"model=text_only reads the modality {LANGUAGE!r}; the data has {', '.join(spec.modalities)}")
+        self.modalities = (LANGUAGE,)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(spec.dims[LANGUAGE], spec.out_dim)
 

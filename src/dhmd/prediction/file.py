@@ -1,0 +1,84 @@
+"""``dhmd predict``: a row a sample, from a file or a folder."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+from dhmd.atomic import write_text
+from dhmd.data.progress import progress
+from dhmd.errors import UsageError
+from dhmd.prediction.inputs import read_samples
+from dhmd.prediction.predictor import Predictor, load
+from dhmd.prediction.result import Array, Prediction
+from dhmd.prediction.samples import Samples
+
+
+def predict_file(
+    run: str | Path, source: str | Path, output: str | Path, split: str | None = None, batch_size: int = 64, device: str = "cpu"
+) -> int:
+    """Predict every sample of a file and write a csv: id, split, prediction, and a column each unimodal head (``<space>_<modality>``).
+
+    Where there are several classes, a column a class: ``prediction_0``, ``prediction_1``, ...
+
+    Args:
+        run: the run folder.
+        source: a feature pickle, a store, or a folder of arrays; labels are not needed.
+        output: the csv; it is whole or not there.
+        split: the only split wanted; None for all.
+        batch_size: samples computed together.
+        device: as torch names it.
+
+    Returns:
+        The number of samples.
+
+    Raises:
+        RunError: no run is there.
+        DataError: the input is missing or does not fit the run.
+        UsageError: a wrong option, or the csv cannot be written.
+    """
+    if batch_size < 1:
+        raise UsageError(f"batch-size: found {batch_size}, expected 1 or more")
+    output = Path(output)
+    if output.is_dir():
+        raise UsageError(f"{output}: is a folder; name a csv file")
+    predictor = load(run, device)
+    found = read_samples(source, predictor.modalities, predictor.config["data"]["modalities"], split)
+    found = {name: _with_tokens(predictor, samples) for name, samples in found.items()}
+    for samples in found.values():
+        predictor.check(samples.shapes, None if samples.tokens is None else samples.tokens.shape, samples.where)
+    total, text = sum(map(len, found.values())), io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    with progress("predicting", total, "samples") as advance:
+        for name, samples in found.items():
+            ids = iter(samples.ids)
+            for batch in samples.batches(batch_size):
+                columns = _columns(predictor.predict(batch, batch_size=batch_size))
+                if not text.tell():
+                    writer.writerow(["id", "split", *columns])
+                writer.writerows([next(ids), name, *map(str, row)] for row in zip(*columns.values(), strict=True))
+                advance(len(batch))
+    try:
+        write_text(output, text.getvalue())
+    except OSError as error:
+        raise UsageError(f"{output}: cannot be written ({error.strerror}); choose another file") from error
+    return total
+
+
+def _with_tokens(predictor: Predictor, samples: Samples) -> Samples:
+    """The samples with tokens where the run reads them, from the file or from its texts as ``data.tokens`` of the run says."""
+    source = predictor.config["data"]["tokens"]
+    if not predictor.needs_tokens:
+        return replace(samples, tokens=None)
+    if samples.tokens is not None and source != "raw_text":
+        return samples
+    if samples.texts is not None and source != "text_bert":
+        return replace(samples, tokens=predictor.tokens_of(samples.texts))
+    return replace(samples, tokens=None)
+
+
+def _columns(found: Prediction) -> dict[str, Array]:
+    heads = {"prediction": found.prediction} | {f"{s}_{m}": x for s, by_modality in found.unimodal.items() for m, x in by_modality.items()}
+    return {name if values.shape[1] == 1 else f"{name}_{k}": values[:, k] for name, values in heads.items() for k in range(values.shape[1])}

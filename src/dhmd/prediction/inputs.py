@@ -1,0 +1,176 @@
+"""Reading what is to be predicted: a pickle, a store, or a folder of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dhmd.data.fields import features_of, lengths_of, strings_of, tokens_of
+from dhmd.data.layouts import KEYS, SPLITS, layout_of
+from dhmd.data.layouts.folder import modality_keys, read_arrays, read_table
+from dhmd.data.layouts.npy import load_npy
+from dhmd.data.pickles import load
+from dhmd.data.problem import names_of, problem
+from dhmd.data.ranges import real_ranges
+from dhmd.data.store import MAGIC, Store
+from dhmd.errors import DataError, UsageError
+from dhmd.prediction.samples import Samples
+
+EXPECTED = "a feature pickle, a store, or a folder with one npy file a modality (language.npy, vision.npy, acoustic.npy)"
+NO_SPLIT = ""
+"""The name of the one split of an input without splits."""
+
+
+def read_samples(
+    path: str | Path, modalities: tuple[str, ...], keys: Mapping[str, str] | None = None, split: str | None = None
+) -> dict[str, Samples]:
+    """The samples of a file or folder, by split. Labels need not be there, nor all splits, nor all modalities but those asked for.
+
+    Args:
+        path: a feature pickle, a store, or a folder of arrays.
+        modalities: which to read.
+        keys: which key of a pickle holds which modality; None for the published layout's.
+        split: the only split wanted; None for all.
+
+    Raises:
+        DataError: the input is missing, of none of the layouts, or lacks a modality.
+        UsageError: there is no such split.
+    """
+    path = Path(path).expanduser()
+    keys = {m: {**KEYS, **(keys or {})}.get(m, m) for m in modalities}
+    if path.is_dir():
+        found = _of_folder(path, modalities)
+    else:
+        try:
+            with path.open("rb") as file:
+                if file.read(len(MAGIC)) == MAGIC:
+                    found = _of_store(path, modalities, split)
+                else:
+                    file.seek(0)
+                    found = _of_content(load(file, path), path, keys)
+        except OSError as error:
+            do = "check the spelling; a relative path starts at the folder where the command runs"
+            raise problem(path, "", found=f"nothing that can be read ({error.strerror})", expected=EXPECTED, do=do) from None
+    if split is None:
+        return found
+    if split not in found:
+        there = ", ".join(found) if NO_SPLIT not in found else "none (it is a folder of arrays)"
+        raise UsageError(f"split: found {split!r}, {path} has {there}")
+    return {split: found[split]}
+
+
+def _of_store(path: Path, modalities: tuple[str, ...], split: str | None) -> dict[str, Samples]:
+    store = Store(path)
+    if absent := [m for m in modalities if m not in store.modalities]:
+        raise _no_modality(path, absent[0], absent[0], store.modalities)
+    return {
+        s: Samples(
+            where=f"{path}: {s}",
+            ids=store.ids(s),
+            features={m: store.features(s)[m] for m in modalities},
+            real={m: store.real(s)[m] for m in modalities},
+            tokens=store.tokens(s),
+            texts=store.raw_text(s),
+        )
+        for s in store.splits
+        if split in (None, s)
+    }
+
+
+def _of_content(content: Any, path: Path, keys: Mapping[str, str]) -> dict[str, Samples]:
+    splits = {str(k): v for k, v in content.items() if isinstance(v, dict)} if isinstance(content, dict) else {}
+    if set(SPLITS) <= set(splits) and (layout := layout_of(content, path)).name != "mmsa":  # keys of its own
+        canonical = layout.canonical(content, path, None)
+        splits, keys = dict(canonical.splits), {m: canonical.keys.get(m, m) for m in keys}
+    if not splits and isinstance(content, dict) and any(key in content for key in (*keys.values(), "text_bert", "raw_text")):
+        splits = {NO_SPLIT: content}  # the samples without a split around them
+    if not splits:
+        found = f"a pickled {type(content).__name__}" + (f" with the keys {names_of(content)}" if isinstance(content, dict) else "")
+        do = "pickle {'test': {'id': [...], 'text': array, 'vision': array, 'audio': array}}"
+        raise problem(path, "", found=found, expected="a dict of splits, each a dict of arrays (N, T, d)", do=do)
+    return {name: _of_split(part, name, path, keys) for name, part in splits.items()}
+
+
+def _of_split(content: dict[Any, Any], name: str, path: Path, keys: Mapping[str, str]) -> Samples:
+    prefix = f"{name}/" if name else ""
+    for modality, key in keys.items():
+        if key not in content:
+            raise _no_modality(path, f"{prefix}{key}", modality, content)
+    ids = _ids(content, path, prefix, (*keys.values(), "text_bert", "raw_text"))
+    features = {m: features_of(content[key], len(ids), path, f"{prefix}{key}") for m, key in keys.items()}
+    real = {}
+    for m, key in keys.items():
+        lengths = lengths_of(content.get(f"{key}_lengths"), len(ids), features[m].shape[1], path, f"{prefix}{key}_lengths", [])
+        real[m] = real_ranges(features[m], lengths)[0]
+    texts = content.get("raw_text")
+    return Samples(
+        where=f"{path}: {name}" if name else str(path),
+        ids=ids,
+        features=features,
+        real=real,
+        tokens=tokens_of(content.get("text_bert"), len(ids), path, f"{prefix}text_bert"),
+        texts=None if texts is None else strings_of(texts, path, f"{prefix}raw_text", len(ids)),
+    )
+
+
+def _ids(content: dict[Any, Any], path: Path, prefix: str, keys: tuple[str, ...]) -> list[str]:
+    """The names given, or else the numbers of the samples."""
+    if content.get("id") is not None:
+        return strings_of(content["id"], path, f"{prefix}id")
+    first = next((content[k] for k in keys if content.get(k) is not None), ())
+    return [str(i) for i in range(len(first) if hasattr(first, "__len__") else 0)]
+
+
+def _of_folder(path: Path, modalities: tuple[str, ...]) -> dict[str, Samples]:
+    """The layout of a training folder (`dhmd.data.layouts.folder`), of which the csv, its columns split, label and class may be absent."""
+    keys = modality_keys(path)
+    if absent := [m for m in modalities if m not in keys]:
+        raise _no_modality(path, f"{absent[0]}.npy", absent[0], keys)
+    ids, texts, splits = _table(path)
+    content: dict[str, Any] = {"raw_text": texts}
+    for key in [*(keys[m] for m in modalities), *(k for k in ("text_bert",) if (path / f"{k}.npy").is_file())]:
+        if ids is None:
+            single = (path / f"{key}.npy").is_file()
+            ids = (
+                [str(i) for i in range(len(load_npy(path / f"{key}.npy")))]
+                if single
+                else sorted(p.stem for p in (path / key).glob("*.npy"))
+            )
+        content |= read_arrays(path, key, ids)
+    content["id"] = ids
+    if splits is None:
+        parts = {NO_SPLIT: content}
+    else:
+        rows = {s: [i for i, x in enumerate(splits) if x == s] for s in dict.fromkeys(splits)}
+        parts = {s: {k: _take(v, at) for k, v in content.items() if v is not None} for s, at in rows.items()}
+    return {name: _of_split(part, name, path, {m: keys[m] for m in modalities}) for name, part in parts.items()}
+
+
+def _file_names(path: Path, key: str) -> list[str]:
+    """Names for samples without any: the numbers of an array's rows, or those of the files of a folder."""
+    if (path / f"{key}.npy").is_file():
+        array = load_npy(path / f"{key}.npy")
+        return [str(i) for i in range(len(array) if array.ndim else 0)]
+    return sorted(p.stem for p in (path / key).glob("*.npy"))
+
+
+def _table(path: Path) -> tuple[list[str] | None, list[str] | None, list[str] | None]:
+    """Ids, texts and splits by the csv of a folder, None for what is not there."""
+    tables = sorted(path.glob("*.csv"))
+    if len(tables) > 1:
+        found = ", ".join(p.name for p in tables[:5])
+        raise problem(path, "", found=f"several csv files: {found}", expected="one, with the column id, or none", do="leave one there")
+    if not tables:
+        return None, None, None
+    table = read_table(tables[0], needs=("id",))
+    return table.ids, table.columns.get("text"), table.columns.get("split")
+
+
+def _take(value: Any, rows: list[int]) -> Any:
+    return [value[i] for i in rows] if isinstance(value, list) else value[rows]
+
+
+def _no_modality(path: Path, key: str, modality: str, there: Any) -> DataError:
+    do = f"add the {modality} features that the run was trained with; the run reads them"
+    return problem(path, key, found=f"nothing; there are {names_of(there)}", expected=f"features of the modality {modality}", do=do)

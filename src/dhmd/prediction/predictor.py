@@ -1,0 +1,197 @@
+"""`dhmd.load`: a trained network that takes raw features and gives predictions, edges and dictionary entries as numpy arrays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dhmd.batch import LANGUAGE, FeatureBatch, FeatureSpec
+from dhmd.data.problem import problem
+from dhmd.errors import DataError
+from dhmd.nn.temporal import Flatten
+from dhmd.prediction.result import Array, Prediction
+from dhmd.prediction.scaling import Preparation
+from dhmd.training.collect import EdgeRecord
+from dhmd.training.runs import Trained, load_trained, usable_device
+
+
+class Predictor:
+    """A run's network at its best epoch; made by `dhmd.load`.
+
+    Attributes:
+        spec: the features it was trained on.
+        modalities: those whose features it reads; language is not among them where a text encoder reads tokens.
+        needs_tokens: whether it reads tokens or texts.
+        config: the run's configuration, plain.
+        feature_set: in words, what it was trained on.
+    """
+
+    def __init__(self, trained: Trained, device: torch.device | str = "cpu") -> None:
+        self._trained = trained
+        self.config = trained.config
+        self.device = torch.device(device)
+        self.network = trained.network.to(self.device).eval()
+        self.spec: FeatureSpec = trained.spec
+        self.needs_tokens = bool(trained.text_encoder.needs_tokens)
+        read: tuple[str, ...] = getattr(self.network, "modalities", self.spec.modalities)
+        self.modalities = tuple(m for m in read if not (self.needs_tokens and m == LANGUAGE))
+        self.preparation = Preparation.of_run(trained.data_state, trained.config["data"])
+        self.feature_set = _feature_set(trained.folder.path, self.spec)
+        self._flattened = any(isinstance(x, Flatten) for x in self.network.modules())
+
+    def predict(
+        self,
+        batch: FeatureBatch | None = None,
+        /,
+        *,
+        tokens: Any = None,
+        texts: Sequence[str] | None = None,
+        batch_size: int = 64,
+        **features: Any,
+    ) -> Prediction:
+        """Predict samples of raw features, as they lie in a feature file; the run's standardisation is applied here.
+
+        Args:
+            batch: the samples, or None to give them as arrays.
+            tokens: (N, 3, T) ids, mask, segments, for a run with a text encoder.
+            texts: N sentences in place of tokens.
+            batch_size: samples computed together.
+            **features: one (N, T_m, d_m) array a modality; frames of zeros at both ends are padding.
+
+        Raises:
+            DataError: a modality is missing, features are not those the run was trained on, or there are NaN or infinite values and the
+                run's ``data.non_finite`` is ``error``.
+        """
+        if batch is None:
+            try:
+                batch = self._batch(features, tokens, texts)
+            except ValueError as error:
+                raise DataError(f"the arrays make no batch: {error}; {self.feature_set}") from error
+        self.check({m: tuple(x.shape) for m, x in batch.features.items()}, None if batch.tokens is None else tuple(batch.tokens.shape))
+        batch = batch.to("cpu")
+        parts: dict[tuple[str, ...], list[Array]] = {}
+        edges: dict[str, EdgeRecord] = {}
+        for start in range(0, len(batch), batch_size):
+            for key, value in self._compute(_rows(batch, slice(start, start + batch_size)), edges).items():
+                parts.setdefault(key, []).append(value.cpu().numpy())
+        joined = {key: np.concatenate(values) for key, values in parts.items()}
+        return Prediction(
+            prediction=joined["prediction",],
+            unimodal=_nested(joined, "unimodal"),
+            edges={s: EdgeRecord(e.pairs, e.prior, joined.get(("edges", s))) for s, e in edges.items()},
+            activations=_nested(joined, "activations"),
+        )
+
+    def check(self, shapes: Mapping[str, tuple[int, ...]], tokens: tuple[int, ...] | None, where: str = "the samples") -> None:
+        """Compare shapes with what the run was trained on.
+
+        Args:
+            shapes: (N, T_m, d_m) by modality.
+            tokens: (N, 3, T), None without.
+            where: what to name in messages.
+
+        Raises:
+            DataError: they do not fit; the message says which feature set the run was trained on.
+        """
+        do = f"give the features that the run was trained on: {self.feature_set}"
+        if not next(iter(shapes.values()), tokens or (0,))[0]:
+            raise problem(where, "", found="no samples", expected="at least one", do="give some")
+        for m in self.modalities:
+            if m not in shapes:
+                raise problem(where, m, found=f"none; there are {', '.join(shapes) or 'none'}", expected="features of this modality", do=do)
+            (_, frames, width), length = shapes[m], self.spec.lengths[m]
+            if width != self.spec.dims[m]:
+                raise problem(where, m, found=f"{width} features a frame", expected=f"{self.spec.dims[m]}", do=do)
+            if self._flattened and frames != length:
+                pad = f"pad with zeros or cut to {length} frames: the run's heads are flattened (model.summary=flatten)"
+                raise problem(where, m, found=f"{frames} frames", expected=f"{length}", do=pad)
+        if self.needs_tokens:
+            expected = f"(N, 3, {self.spec.token_length}): ids, mask, segments"
+            if tokens is None or len(tokens) != 3 or tokens[1] != 3 or (self._flattened and tokens[2] != self.spec.token_length):
+                found = "none" if tokens is None else f"shape {tokens}"
+                raise problem(where, "tokens", found=found, expected=expected, do="give tokens of this shape, or texts to make them of")
+
+    def tokens_of(self, texts: Sequence[str]) -> Array:
+        """Token ids, mask and segments (N, 3, T) of sentences, by the run's tokenizer.
+
+        Raises:
+            DataError: the tokenizer cannot be loaded.
+        """
+        try:
+            tokens: Array = self._trained.text_encoder.tokenizer()(list(texts))  # type: ignore[operator]
+        except ValueError as error:
+            raise DataError(f"the texts cannot be tokenized: {error}; give tokens instead") from error
+        return tokens
+
+    def _batch(self, features: Mapping[str, Any], tokens: Any, texts: Sequence[str] | None) -> FeatureBatch:
+        if unknown := [m for m in features if m not in self.spec.modalities]:
+            raise ValueError(f"{unknown[0]} is no modality of the run, which has {', '.join(self.spec.modalities)}")
+        if self.needs_tokens and tokens is None and texts is not None:
+            tokens = self.tokens_of(texts)
+        read = {m: features[m] for m in self.modalities if m in features}
+        if not self.modalities and tokens is not None:
+            read = {LANGUAGE: np.zeros((len(tokens), 1, 1))}  # a batch has features; the text encoder puts its own in their place
+        return FeatureBatch.from_arrays(**read, tokens=tokens if self.needs_tokens else None)
+
+    @torch.inference_mode()
+    def _compute(self, batch: FeatureBatch, edges: dict[str, EdgeRecord]) -> dict[tuple[str, ...], Tensor]:
+        outputs = self.network(self.preparation(batch, self.modalities).to(self.device))
+        found: dict[tuple[str, ...], Tensor] = {("prediction",): outputs.prediction}
+        for space, seen in outputs.spaces.items():
+            found |= {("unimodal", space, m): x for m, x in (seen.logits or {}).items()}
+            found |= {("activations", space, m): x for m, x in (seen.activations or {}).items()}
+            if seen.edges is not None:
+                prior = None if seen.edges.prior is None else seen.edges.prior.cpu().numpy()
+                edges[space] = EdgeRecord([f"{teacher}->{student}" for teacher, student in seen.edges.pairs], prior, None)
+                if seen.edges.weights is not None:
+                    found["edges", space] = seen.edges.weights
+        return found
+
+
+def load(run: str | Path, device: str = "cpu") -> Predictor:
+    """A run's network, ready to predict; its data is not needed.
+
+    Args:
+        run: the run folder.
+        device: where to compute, as torch names it.
+
+    Raises:
+        RunError: no run is there, it has no checkpoint, or that does not fit its configuration.
+        UsageError: the device cannot be used.
+    """
+    where = usable_device(device)
+    return Predictor(load_trained(run), where)
+
+
+def _nested(joined: Mapping[tuple[str, ...], Array], kind: str) -> dict[str, dict[str, Array]]:
+    nested: dict[str, dict[str, Array]] = {}
+    for key, value in joined.items():
+        if key[0] == kind:
+            nested.setdefault(key[1], {})[key[2]] = value
+    return nested
+
+
+def _rows(batch: FeatureBatch, at: slice) -> FeatureBatch:
+    return FeatureBatch(
+        features={m: x[at] for m, x in batch.features.items()},
+        masks={m: x[at] for m, x in batch.masks.items()},
+        tokens=None if batch.tokens is None else batch.tokens[at],
+    )
+
+
+def _feature_set(run: Path, spec: FeatureSpec) -> str:
+    """The data of a run in words: name, file, widths."""
+    try:
+        data = json.loads((run / "data.json").read_text(encoding="utf-8"))
+        source = (data["source"] or {}).get("name")
+        name = f"{data['name']} ({source})" if source else str(data["name"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # the widths are what counts
+        name = "its data"
+    widths = ", ".join(f"{m} {spec.lengths[m]} x {d}" for m, d in spec.dims.items())
+    return f"{name}, frames x features: {widths}"

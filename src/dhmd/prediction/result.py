@@ -1,0 +1,44 @@
+"""What a run says of samples, as numpy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dhmd.training.collect import EdgeRecord
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a run says of N samples.
+
+    Attributes:
+        prediction: (N, out_dim): the value of a regression; of a binary task the logit of class 1; else a logit a class.
+        unimodal: (N, out_dim) by space and modality, the unimodal heads; empty where the network has none.
+        edges: by space; ``weights`` (N, E) in the order of ``pairs``, None where edges are not learned. Empty without the units.
+        activations: (N, K) by space and modality, a sample's use of the dictionary's entries. Empty without dictionaries.
+    """
+
+    prediction: Array
+    unimodal: Mapping[str, Mapping[str, Array]]
+    edges: Mapping[str, EdgeRecord]
+    activations: Mapping[str, Mapping[str, Array]]
+
+    def __len__(self) -> int:
+        return len(self.prediction)
+
+    @property
+    def active(self) -> dict[str, dict[str, list[Array]]]:
+        """By space and modality, for each of the N samples the numbers of the entries it uses (activation above 0), the most used first."""
+        return {space: {m: [_used(a) for a in rows] for m, rows in found.items()} for space, found in self.activations.items()}
+
+
+def _used(activation: Array) -> Array:
+    order = np.argsort(-activation, kind="stable")
+    return order[activation[order] > 0]

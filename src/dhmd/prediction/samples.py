@@ -1,0 +1,67 @@
+"""Samples to predict, as they come from a pickle, a store or a folder of arrays: no labels, any splits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from dhmd.batch import LANGUAGE, FeatureBatch
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The samples of one split.
+
+    Attributes:
+        where: the file and split, for messages.
+        ids: N names.
+        features: per modality (N, T_m, d_m) float32, memory-mapped where they come from a disk.
+        real: per modality (N, 2), the first real frame and the one after the last.
+        tokens: (N, 3, T) ids, mask, segments; None without.
+        texts: N sentences; None without.
+    """
+
+    where: str
+    ids: list[str]
+    features: Mapping[str, Array]
+    real: Mapping[str, Array]
+    tokens: Array | None = None
+    texts: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """(N, T_m, d_m) by modality."""
+        return {m: x.shape for m, x in self.features.items()}
+
+    def batches(self, size: int) -> Iterator[FeatureBatch]:
+        """Raw batches of at most ``size`` samples, in order."""
+        for start in range(0, len(self), size):
+            at = slice(start, min(start + size, len(self)))
+            features = {m: torch.from_numpy(np.array(x[at], dtype=np.float32)) for m, x in self.features.items()}
+            masks = {m: _between(torch.from_numpy(np.array(self.real[m][at])), x.shape[1]) for m, x in features.items()}
+            if not features:  # a batch has features; a text encoder puts its own in their place
+                features, masks = (
+                    {LANGUAGE: torch.zeros(at.stop - start, 1, 1)},
+                    {LANGUAGE: torch.ones(at.stop - start, 1, dtype=torch.bool)},
+                )
+            yield FeatureBatch(
+                features=features,
+                masks=masks,
+                tokens=None if self.tokens is None else torch.from_numpy(np.array(self.tokens[at])).long(),
+            )
+
+
+def _between(ends: torch.Tensor, frames: int) -> torch.Tensor:
+    """(B, T) bool from (B, 2): True from the first real frame up to the one after the last."""
+    index = torch.arange(frames)
+    return (index >= ends[:, :1]) & (index < ends[:, 1:])

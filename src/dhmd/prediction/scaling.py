@@ -1,0 +1,56 @@
+"""Raw features to what a run's network reads: standardised as in training, padding and unknown values 0."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dhmd.batch import FeatureBatch
+from dhmd.data.dataset import Scaling
+from dhmd.data.problem import problem
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a run does to raw features (as `dhmd.data.dataset.FeatureDataset` does to its own).
+
+    Attributes:
+        scaling: mean and deviation by modality over the training split; empty where features stay raw.
+        non_finite: the run's policy on NaN and infinite values: ``error`` or ``zero``.
+    """
+
+    scaling: Mapping[str, Scaling]
+    non_finite: str
+
+    @classmethod
+    def of_run(cls, data_state: Mapping[str, Any] | None, data_config: Mapping[str, Any]) -> Preparation:
+        """From what a checkpoint keeps of the data module, and the configuration of that."""
+        scaling = (data_state or {}).get("scaling", {})
+        tensors = {m: Scaling(torch.as_tensor(s["mean"]), torch.as_tensor(s["std"])) for m, s in scaling.items()}
+        return cls(tensors, data_config["non_finite"])
+
+    def __call__(self, batch: FeatureBatch, modalities: tuple[str, ...]) -> FeatureBatch:
+        """The batch with the features of these modalities prepared; whatever else there is stays as it is.
+
+        Raises:
+            DataError: there are NaN or infinite values and the policy is ``error``.
+        """
+        return replace(batch, features={**batch.features, **{m: self._one(m, batch.features[m], batch.masks[m]) for m in modalities}})
+
+    def _one(self, modality: str, x: Tensor, mask: Tensor) -> Tensor:
+        x, finite = x.float(), x.isfinite()
+        if self.non_finite == "error" and not finite.all():
+            raise problem(
+                "the samples",
+                modality,
+                found=f"{int((~finite).sum())} NaN or infinite values",
+                expected="finite features, as the run was trained with data.non_finite=error",
+                do="extract these features again, or train with data.non_finite=zero, which reads them as 0",
+            )
+        if modality in self.scaling:
+            x = (x - self.scaling[modality].mean) / self.scaling[modality].std
+        return x.masked_fill(~(finite & mask.unsqueeze(-1)), 0.0)
