@@ -55,10 +55,10 @@ lint: $(INSTALLED)  ## style, types and import contracts
 	$(BIN)/lint-imports
 
 reproduce-mosi: $(INSTALLED)  ## DMD and DHMD on CMU-MOSI: MOSI=file.pkl SEEDS=5 GPUS=0 OVERRIDES="text_encoder.source=folder"
-	@$(BIN)/dhmd reproduce mosi --data "$(MOSI)" --seeds $(SEEDS) --gpus $(GPUS) $(OVERRIDES)
+	@$(BIN)/dhmd reproduce mosi --data "$(MOSI)" --seeds $(SEEDS) --gpus $(GPUS) --set $(OVERRIDES)
 
 reproduce-mosei: $(INSTALLED)  ## the same on CMU-MOSEI: MOSEI=file.pkl
-	@$(BIN)/dhmd reproduce mosei --data "$(MOSEI)" --seeds $(SEEDS) --gpus $(GPUS) $(OVERRIDES)
+	@$(BIN)/dhmd reproduce mosei --data "$(MOSEI)" --seeds $(SEEDS) --gpus $(GPUS) --set $(OVERRIDES)
 
 clean:  ## remove what was built (.venv, caches); run folders stay
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--seeds", type=int, default=5, help="number of seeds, from 1111 on (default: 5)")
     reproduce.add_argument("--gpus", type=int, default=0, help="number of GPUs; runs are spread over them (default: 0, the CPU)")
     reproduce.add_argument("--runs", metavar="DIR", type=Path, default=Path("runs"), help="where run folders go (default: runs)")
-    reproduce.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="further overrides of dhmd train")
+    reproduce.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="further overrides of dhmd train for every run")
     reproduce.set_defaults(run=_reproduce)
     return parser
 
@@ -111,7 +111,7 @@ def _show(options: argparse.Namespace) -> None:
 def _reproduce(options: argparse.Namespace) -> None:
     from dhmd.reproduce import reproduce
 
-    print(reproduce(options.dataset, options.data, options.seeds, options.gpus, options.runs, options.overrides))
+    print(reproduce(options.dataset, options.data, options.seeds, options.gpus, options.runs, options.set))
 
 
 if __name__ == "__main__":

@@ -127,4 +127,8 @@ def _run(job: Job, device: int | None) -> int:
         visible = environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if environment.get("CUDA_VISIBLE_DEVICES") else []
         environment["CUDA_VISIBLE_DEVICES"] = visible[device] if device < len(visible) else str(device)
     print(f"training {job.folder.path.name}{'' if device is None else f' on GPU {device}'}", flush=True)
+    return _call(command, environment)
+
+
+def _call(command: Sequence[str], environment: dict[str, str]) -> int:
     return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603

@@ -10,8 +10,10 @@ import torch
 import yaml
 
 from dhmd.batch import MODALITIES
+from dhmd.data.demo import write_pickle
 from dhmd.data.module import FeatureDataModule
-from dhmd.errors import RunError
+from dhmd.data.synthetic import SyntheticOptions
+from dhmd.errors import DhmdError, RunError
 from dhmd.evaluation.metrics import regression_metrics
 from dhmd.evaluation.runs import read_run
 from dhmd.training.evaluate import evaluate
@@ -106,6 +108,25 @@ def test_evaluation_gives_the_metrics_of_training(finished, split):
     assert found.synthetic
 
 
+def test_evaluation_on_another_file_of_the_same_kind(finished, tmp_path):
+    path = tmp_path / "same.pkl"
+    write_pickle(path, SyntheticOptions(n_train=24, n_valid=10, n_test=10, length=12))
+    assert evaluate(finished, data_path=path).metrics == evaluate(finished).metrics
+    other = tmp_path / "other.pkl"
+    write_pickle(other, SyntheticOptions(n_train=24, n_valid=10, n_test=12, length=12, seed=3))
+    found = evaluate(finished, data_path=other)
+    assert len(found.collected.ids) == 12
+    assert found.synthetic
+
+
+def test_evaluation_on_features_of_other_widths_is_refused(finished, tmp_path):
+    path = tmp_path / "wide.pkl"
+    dims = {"language": 32, "vision": 5, "acoustic": 10}
+    write_pickle(path, SyntheticOptions(n_train=24, n_valid=10, n_test=10, length=12, dims=dims))
+    with pytest.raises(DhmdError, match="5"):
+        evaluate(finished, data_path=path)
+
+
 def test_the_test_split_is_read_once_and_after_training(tiny, tmp_path, monkeypatch, no_figures):
     reads = []
     original = FeatureDataModule.dataset
@@ -170,17 +191,6 @@ def test_one_batch_can_be_learned_by_heart(tiny, tmp_path, no_figures):
     train(tiny(tmp_path, *options, *quiet, "model.dropout.output=0"))
     losses = [float(row["train/task_fused"]) for row in rows(tmp_path / "history.csv")]
     assert min(losses[-5:]) < 0.2 * losses[0]
-
-
-def test_data_that_does_not_fit_is_named(tiny, corpus, finished, tmp_path):
-    config = yaml.safe_load((finished / "config.yaml").read_text())
-    config["data"]["synthetic"]["dims"] = {"language": 32, "vision": 5, "acoustic": 10}
-    other = tmp_path / "other"
-    (other / "checkpoints").mkdir(parents=True)
-    (other / "config.yaml").write_text(yaml.safe_dump(config))
-    (other / "checkpoints" / "best.ckpt").symlink_to(finished / "checkpoints" / "best.ckpt")
-    with pytest.raises(Exception, match="5"):
-        load_run(other)
 
 
 def test_a_damaged_checkpoint_is_named(finished, tmp_path):

@@ -114,7 +114,8 @@ def load_run(path: str | Path, data_path: str | Path | None = None) -> Run:
         DataError: the data is missing or wrong.
     """
     trained = load_trained(path)
-    changes = {} if data_path is None else {"path": str(data_path)}
+    # the file given takes the place of whatever the run read: a published file, or the embedded corpus
+    changes = {} if data_path is None else {"path": str(data_path), "synthetic": None, "expects": None}
     with quiet():
         data = build_data(trained.config, trained.text_encoder, state=trained.data_state, **changes)
     _check_fit(trained, data.spec)
