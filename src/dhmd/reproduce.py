@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Event
 
 from dhmd.data.catalog import PublishedFile, identify, published_files
 from dhmd.data.convert import open_or_convert
@@ -97,23 +98,23 @@ def _run_all(jobs: Sequence[Job], gpus: int) -> list[Job]:
     free: SimpleQueue[int | None] = SimpleQueue()
     for device in range(gpus) if gpus else [None]:
         free.put(device)
+    refused = Event()
 
     def run(job: Job) -> int:
         device = free.get()
         try:
-            return _run(job, device)
+            status = UsageError.exit_status if refused.is_set() else _run(job, device)
         finally:
             free.put(device)
+        if status == UsageError.exit_status:
+            refused.set()
+        return status
 
-    failed = []
     with ThreadPoolExecutor(max(gpus, 1)) as pool:
-        for job, status in zip(jobs, pool.map(run, jobs), strict=True):
-            if status == UsageError.exit_status:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise UsageError(f"{job.folder.path.name} was refused; see the message above")
-            if status:
-                failed.append(job)
-    return failed
+        statuses = list(pool.map(run, jobs))
+    if refused.is_set():
+        raise UsageError("a training was refused, as all others would be; see the message above")
+    return [job for job, status in zip(jobs, statuses, strict=True) if status]
 
 
 def _run(job: Job, device: int | None) -> int:
