@@ -10,17 +10,23 @@ from typing import Any
 import pytest
 import yaml
 
+from dhmd.app import compose
 from dhmd.data.catalog import identify, published_files
 from dhmd.data.module import FeatureDataModule
 from dhmd.data.synthetic import SyntheticOptions
 from dhmd.errors import UsageError
 
 CONF = Path(__file__).parents[2] / "conf" / "data"
-NAMES = ["custom", "demo", "mosei_aligned", "mosei_unaligned", "mosi_aligned", "mosi_unaligned"]
+PUBLISHED = ["mosei_aligned", "mosei_unaligned", "mosi_aligned", "mosi_unaligned", "sims_unaligned"]
+NAMES = sorted([*PUBLISHED, "custom", "demo", "mustard", "mustard_text", "sims_aligned", "sims_v2", "ur_funny"])
+SIMS = ["sims_aligned", "sims_unaligned", "sims_v2"]
 
 
 def load(name: str) -> dict[str, Any]:
     config: dict[str, Any] = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
+    if name in SIMS:  # which set the convention of metrics, too
+        assert config.pop("convention") == "sims"
+        config = config.pop("data")
     assert config.pop("_target_") == "dhmd.data.module.FeatureDataModule"
     assert config["seed"] == "${seed}"
     return {**config, "seed": 1}
@@ -40,7 +46,7 @@ def test_a_config_names_every_option_and_itself(name: str) -> None:
         assert set(config["synthetic"]) <= set(inspect.signature(SyntheticOptions).parameters)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("custom", "demo")])
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_set_without_its_file_names_it(name: str) -> None:
     config = load(name)
     assert config["expects"] == name
@@ -50,11 +56,17 @@ def test_a_published_set_without_its_file_names_it(name: str) -> None:
     file = published_files()[name]
     assert file.sha256 in str(error.value)
     assert file.file in str(error.value)
-    assert ("un" in name) == ("unaligned_50.pkl" in file.file)
+    assert ("un" in name) == ("unaligned_" in file.file)
 
 
 def test_standardisation_is_on_where_it_should_be() -> None:
-    assert {n for n in NAMES if load(n)["standardise"]} == {"custom", "demo"}
+    assert {n for n in NAMES if load(n)["standardise"]} == {"custom", "demo", "mustard", "ur_funny"}
+
+
+def test_the_convention_follows_the_data_set() -> None:
+    assert compose(["data=sims_unaligned", "run_dir=x"]).convention == "sims"
+    assert compose(["data=sims_v2", "convention=mosi", "run_dir=x"]).convention == "mosi"
+    assert compose(["data=mosi_aligned", "run_dir=x"]).convention == "mosi"
 
 
 def test_the_demo_follows_its_config(cache: Path) -> None:

@@ -11,17 +11,20 @@ import torch
 from pytorch_lightning import LightningDataModule
 
 from dhmd.batch import FeatureSpec, Task
-from dhmd.data.catalog import identify, published_files, which_file
+from dhmd.data.catalog import which_file
 from dhmd.data.checks import constant_modalities, refuse_non_finite, task_labels, unpublished, zeroed_values
 from dhmd.data.convert import open_or_convert
 from dhmd.data.dataset import FeatureDataset, Scaling
 from dhmd.data.demo import synthetic_store
+from dhmd.data.description import describe
+from dhmd.data.fit import check_fit, feature_set
 from dhmd.data.loader import FeatureLoader
+from dhmd.data.options import check_choices, synthetic_options
 from dhmd.data.problem import problem
+from dhmd.data.resplit import VIDEO, Resplit, ResplitStore
 from dhmd.data.store import Store
-from dhmd.data.synthetic import SyntheticOptions
 from dhmd.data.tokens import Tokenizer, Tokens, tokens_of_splits
-from dhmd.errors import DataError, UsageError
+from dhmd.errors import UsageError
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +34,9 @@ class FeatureDataModule(LightningDataModule):
 
     Args:
         name: of the data set, for records.
-        path: feature pickle or store; None for a synthetic corpus.
+        path: feature pickle, folder of arrays or store; None for a synthetic corpus.
         synthetic: options of the embedded corpus (``dhmd.data.synthetic.SyntheticOptions``); None to read ``path``.
-        modalities: which key of a split holds which modality, in modality order; None for language=text, vision=vision, acoustic=audio.
+        modalities: which key of a split holds which modality, in modality order; None for the layout's own.
         expects: name of the published file meant (``dhmd.data.catalog``); another file is read too, with a warning.
         aligned: what the file must be; None to take it from the data.
         cache_dir: folder for the store; None for beside the file or, where that cannot be written, the user's cache.
@@ -46,6 +49,11 @@ class FeatureDataModule(LightningDataModule):
         standardise: whether to bring each feature to mean 0 and deviation 1 over the real frames of train; padding stays 0.
         non_finite: ``error`` refuses NaN and infinite features, ``zero`` puts 0 in the network's input, counts and logs.
         tokens: ``auto`` (text_bert, else raw_text through the tokenizer), ``text_bert`` or ``raw_text``.
+        layout: of the file (``dhmd.data.layouts``); None to see it from the content.
+        folds: number of folds of a cross-validation over all samples of the file; None for the file's own splits.
+        fold: which of them is the test set, from 0.
+        group_by: what no fold tears apart: ``video``, or a column of a folder's csv.
+        test_groups: instead of folds, the groups that are the test set (``dhmd.data.resplit``).
         tokenizer: texts -> (N, 3, T) ids, mask, segments.
         tokens_required: whether a batch without tokens is of no use.
 
@@ -76,23 +84,22 @@ class FeatureDataModule(LightningDataModule):
         standardise: bool = False,
         non_finite: str = "error",
         tokens: str = "auto",
+        layout: str | None = None,
+        folds: int | None = None,
+        fold: int = 0,
+        group_by: str = VIDEO,
+        test_groups: Sequence[str] | None = None,
         tokenizer: Tokenizer | None = None,
         tokens_required: bool = False,
     ) -> None:
         super().__init__()
-        for option, value, allowed in (
-            ("task", task, ("regression", "binary", "multiclass")),
-            ("non_finite", non_finite, ("error", "zero")),
-            ("tokens", tokens, ("auto", "text_bert", "raw_text")),
-            ("expects", expects, (None, *published_files())),
-        ):
-            if value not in allowed:
-                raise UsageError(f"data.{option}: found {value!r}, expected one of {', '.join(map(str, allowed))}")
+        check_choices(task=task, non_finite=non_finite, tokens=tokens, expects=expects, layout=layout)
         if batch_size < 1 or num_workers < 0 or len(label_range) != 2:
             raise UsageError(f"data: batch_size={batch_size}, num_workers={num_workers}, label_range={list(label_range)}: out of range")
         self.name, self.path, self.expects, self.aligned, self.cache_dir = name, path, expects, aligned, cache_dir
         self.modalities = dict(modalities) if modalities else None
-        self.synthetic_options = _options(synthetic, task)
+        self.synthetic_options = synthetic_options(synthetic, task)
+        self.layout, self.resplit = layout, Resplit(folds, fold, group_by, test_groups)
         self.batch_size, self.seed, self.num_workers, self.in_memory = batch_size, seed, num_workers, in_memory
         self.task, self.label_range = task, (float(label_range[0]), float(label_range[1]))
         self.standardise, self.non_finite = standardise, non_finite
@@ -101,6 +108,7 @@ class FeatureDataModule(LightningDataModule):
         self._store: Store | None = None
         self._scaling: dict[str, Scaling] | None = None
         self._scaling_loaded = False
+        self._trained_on: Mapping[str, Any] | None = None
         self._labels: dict[str, torch.Tensor] = {}
         self._tokens: dict[str, Tokens] | None = None
         self._datasets: dict[str, FeatureDataset] = {}
@@ -124,8 +132,9 @@ class FeatureDataModule(LightningDataModule):
         """
         if self._store is not None:
             return
-        store = Store(self._locate())
-        file = self.path or store.path  # the one that the user knows
+        located = self._locate()
+        file = self.path or located  # the one that the user knows
+        store = ResplitStore(located, self.resplit, file) if self.resplit.wanted else Store(located)
         self._labels, n_classes = task_labels(store, file, self.task, self.label_range)
         lengths = store.lengths
         aligned = len(set(lengths.values())) == 1
@@ -145,7 +154,8 @@ class FeatureDataModule(LightningDataModule):
             log.warning("%s: %s", self.name, warning)
         if self.standardise and not self._scaling_loaded:
             self._scaling = {m: Scaling.of(store.statistics(m)) for m in store.modalities}
-        self._check_scaling(store.dims)
+        if self._trained_on is not None:
+            check_fit(store, file, self._trained_on)
         self._store = store
         self.spec = FeatureSpec(dims=store.dims, lengths=lengths, task=self.task, n_classes=n_classes, aligned=aligned)
         self.use_tokenizer(self.tokenizer, self.tokens_required)
@@ -162,6 +172,14 @@ class FeatureDataModule(LightningDataModule):
         if self._store is None:
             return
         self._tokens, self._datasets = tokens_of_splits(self._store, self.tokens_from, tokenizer), {}
+        if self._store.text_only and not required:
+            raise problem(
+                self.path or self._store.path,
+                "train/text",
+                found="texts without language features",
+                expected="language features, or a text encoder that makes some from the texts",
+                do="add language.npy, or choose text_encoder=minilm or text_encoder=bert",
+            )
         if required and self._tokens is None:
             has_text = self._store.raw_text("train") is not None
             raise problem(
@@ -177,7 +195,8 @@ class FeatureDataModule(LightningDataModule):
             return synthetic_store(self.synthetic_options, self.cache_dir)
         if self.path is None:
             raise UsageError(which_file(str(self.name), self.expects))
-        return open_or_convert(self.path, self.cache_dir, self.modalities, self.label_range if self.task == "regression" else None)
+        label_range = self.label_range if self.task == "regression" else None
+        return open_or_convert(self.path, self.cache_dir, self.modalities, label_range, self.layout)
 
     # --- what is there -------------------------------------------------------------------------------------------------------------------
 
@@ -212,26 +231,14 @@ class FeatureDataModule(LightningDataModule):
     def description(self) -> dict[str, Any]:
         """What the data is, in plain values that JSON can hold."""
         store = self.store
-        published = identify(store.source_sha256)
+        said = describe(store, self.spec)
+        said["non_finite"] = {"policy": self.non_finite, **said["non_finite"]}
         return {
             "name": self.name,
-            "synthetic": store.synthetic,
             "path": None if self.path is None else str(self.path),
-            "store": str(store.path),
-            "source": {"name": store.source_name, "size": store.source_size, "sha256": store.source_sha256},
-            "published_as": published.name if published else None,
-            "samples": {s: store.size(s) for s in store.splits},
-            "modalities": {m: {"key": store.keys[m], "dim": self.spec.dims[m], "length": self.spec.lengths[m]} for m in store.modalities},
-            "aligned": self.spec.aligned,
-            "task": self.task,
-            "n_classes": self.spec.n_classes,
+            **said,
             "label_range": list(self.label_range),
             "standardised": self._scaling is not None,
-            "non_finite": {
-                "policy": self.non_finite,
-                "values": {s: {m: v for m, (v, _) in store.non_finite(s).items()} for s in store.splits},
-                "frames": {s: {m: f for m, (_, f) in store.non_finite(s).items()} for s in store.splits},
-            },
             "tokens": self._tokens is not None,
             "warnings": list(self.warnings),
         }
@@ -274,9 +281,10 @@ class FeatureDataModule(LightningDataModule):
     # --- checkpoints ---------------------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """The standardisation, so that a checkpoint scales other data as it scaled its training data."""
-        scaling = self._scaling or {}
-        return {"scaling": {m: {"mean": s.mean, "std": s.std} for m, s in scaling.items()}}
+        """The standardisation, so that a checkpoint scales other data as it scaled its training data, and what these were."""
+        scaling = {m: {"mean": s.mean, "std": s.std} for m, s in (self._scaling or {}).items()}
+        own = None if self._store is None else feature_set(self._store, str(self.name))
+        return {"scaling": scaling, "trained_on": self._trained_on or own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the standardisation of a checkpoint instead of one's own; features stay raw if they were raw there.
@@ -286,21 +294,7 @@ class FeatureDataModule(LightningDataModule):
         """
         scaling = {m: Scaling(torch.as_tensor(s["mean"]), torch.as_tensor(s["std"])) for m, s in state_dict["scaling"].items()}
         self._scaling, self._scaling_loaded, self._datasets = scaling or None, True, {}
-        if self._store is not None:
-            self._check_scaling(self._store.dims)
-
-    def _check_scaling(self, dims: Mapping[str, int]) -> None:
-        if self._scaling is None:
-            return
-        found = {m: len(s.mean) for m, s in self._scaling.items()}
-        if found != dict(dims):
-            raise DataError(
-                f"{self.path or self.name}: features that do not fit the checkpoint\n  found:      widths {dict(dims)}\n"
-                f"  expected:   widths {found}\n  what to do: use the features the checkpoint was trained on"
-            )
-
-
-def _options(synthetic: Mapping[str, Any] | None, task: str) -> SyntheticOptions | None:
-    if synthetic is None:
-        return None
-    return SyntheticOptions.of({"classes": 2 if task == "binary" else 3, **synthetic})
+        of_scaling = {"dims": {m: len(s.mean) for m, s in scaling.items()}} if scaling else None
+        self._trained_on = state_dict.get("trained_on") or of_scaling
+        if self._store is not None and self._trained_on is not None:
+            check_fit(self._store, self.path or self._store.path, self._trained_on)

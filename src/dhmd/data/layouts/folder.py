@@ -79,13 +79,13 @@ class NpyFolder:
         """
         table = read_table(content.csv)
         rows = _splits(table)
-        keys = dict(keys) if keys else modality_keys(content.path)
+        asked, keys = keys, dict(keys) if keys else modality_keys(content.path)
         arrays: dict[str, Any] = {"id": table.ids, **_labels(table)}
         if "text" in table.columns:
             arrays["raw_text"] = table.columns["text"]
         for key in [*keys.values(), *(k for k in ("text_bert",) if (content.path / f"{k}.npy").is_file())]:
             arrays.update(read_arrays(content.path, key, table.ids))
-        text_only = "language" not in keys and "raw_text" in arrays
+        text_only = not asked and "language" not in keys and "raw_text" in arrays
         if text_only:
             keys = {"language": "text", **keys}
             arrays["text"] = np.zeros((len(table.ids), 1, 1), np.float32)
