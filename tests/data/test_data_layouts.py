@@ -49,7 +49,7 @@ def test_a_named_layout_that_the_content_has_not_is_refused(write: Write) -> Non
     with pytest.raises(DataError, match=r"the layout mult(.|\n)*CH-SIMS(.|\n)*data\.layout=sims"):
         open_or_convert(path, layout="sims")
     assert Store(open_or_convert(path, layout="mult")).layout == "mult"
-    with pytest.raises(UsageError, match="data.layout: found 'pkl', expected one of None, folder, sims, multibench, mult, mmsa"):
+    with pytest.raises(UsageError, match=r"data\.layout: found 'pkl', expected one of None, folder, sims, multibench, mult, mmsa"):
         FeatureDataModule(layout="pkl")
 
 

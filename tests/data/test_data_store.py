@@ -70,7 +70,7 @@ def test_texts_of_any_script_survive(content: Content, write: Callable[..., Path
     content["test"]["raw_text"] = ["很好", "naïve ☂", "", "zero\0byte"]
     content["test"]["id"] = ["видео$_$0", "b$_$1", "c$_$2", "d$_$3"]
     store = Store(open_or_convert(write(content)))
-    assert store.raw_text("test") == ["很好", "naïve ☂", "", "zero byte"]
+    assert store.raw_text("test") == ["很好", "naïve ☂", "", "zero\0byte"]
     assert store.ids("test")[0] == "видео$_$0"
     store.verify()
 

@@ -11,6 +11,7 @@ from dhmd.batch import Task
 from dhmd.data.catalog import identify, published_files
 from dhmd.data.corpus import check_label_range
 from dhmd.data.problem import problem
+from dhmd.data.statistics import varies
 from dhmd.data.store import Store
 
 
@@ -82,12 +83,12 @@ def constant_modalities(store: Store) -> list[str]:
     """A sentence for each modality that tells nothing: no real frames in train, or no feature that varies over them."""
     sentences = []
     for modality in store.modalities:
-        count, mean, std = store.statistics(modality)
+        statistics = store.statistics(modality)
         if store.text_only and modality == "language":
             continue  # a placeholder for what a text encoder makes
-        if not np.any(count):
+        if not np.any(statistics[0]):
             sentences.append(f"{modality} is constant: all zero in train, so it can contribute nothing")
-        elif not np.any(std > 1e-6 * np.abs(mean)):
+        elif not np.any(varies(statistics)):
             sentences.append(f"{modality} is constant: no feature of it varies in train, so it can contribute nothing")
     return sentences
 

@@ -70,7 +70,7 @@ def open_or_convert(
             opened.seek(0)
         source: Path | IO[bytes] = opened.path if isinstance(opened, Folder) else opened
         before = state_of(source)
-        places = [Path(output).expanduser()] if output else _places(path, keys, layout, cache_dir)
+        places = [_free(Path(output).expanduser())] if output else _places(path, keys, layout, cache_dir)
         sha256 = ""
         for place in places:
             store = _usable(place, keys, layout)
@@ -142,6 +142,18 @@ def _places(path: Path, keys: Mapping[str, str] | None, layout: str | None, cach
     if cache_dir is not None:
         return [Path(cache_dir).expanduser() / in_cache]
     return [path.resolve().parent / f"{path.name}{other}.dhmd.h5", cache_folder() / in_cache]
+
+
+def _free(output: Path) -> Path:
+    """The path, unless something other than a store would be lost there.
+
+    Raises:
+        DataError: something else is there.
+    """
+    if output.is_dir() or (output.is_file() and output.open("rb").read(len(MAGIC)) != MAGIC):
+        found = "a folder" if output.is_dir() else "a file that is no store"
+        raise problem(output, "", found=found, expected="a new name, or a store to replace", do="name another file with -o")
+    return output
 
 
 def _usable(place: Path, keys: Mapping[str, str] | None, layout: str | None) -> Store | None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dhmd.batch import FeatureBatch
+from dhmd.data.statistics import varies
 from dhmd.data.store import Store
 
 
@@ -27,8 +28,7 @@ class Scaling:
     def of(cls, statistics: npt.NDArray[np.float64]) -> Scaling:
         """From (3, d) count, mean, deviation; a feature that does not vary keeps its scale and is only centred."""
         _, mean, std = statistics
-        varies = std > 1e-6 * np.abs(mean)
-        return cls(torch.from_numpy(mean).float(), torch.from_numpy(np.where(varies, std, 1.0)).float())
+        return cls(torch.from_numpy(mean).float(), torch.from_numpy(np.where(varies(statistics), std, 1.0)).float())
 
 
 class FeatureDataset(Dataset[FeatureBatch]):

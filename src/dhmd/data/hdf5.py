@@ -2,18 +2,19 @@
 
 ::
 
-    attributes: format, schema, source_name, source_size, source_sha256, layout, synthetic, text_only, keys (JSON), notes (JSON), made_by
+    attributes: format, schema, about (JSON: source, keys, layout, synthetic, text_only, notes, made_by)
     /<split>/features/<modality>   (N, T, d) float32, contiguous; non-finite values kept; attributes non_finite_values, non_finite_frames
     /<split>/real/<modality>       (N, 2) int32: the first real frame, the one after the last
     /<split>/regression            (N,) float32      optional
     /<split>/classification        (N,) int64        optional
     /<split>/tokens                (N, 3, T) int32   optional
-    /<split>/id, /<split>/raw_text (N,) UTF-8        raw_text optional
-    /<split>/groups/<name>         (N,) UTF-8        optional: samples with the same string can be kept together
+    /<split>/id, /<split>/raw_text JSON as uint8     raw_text optional
+    /<split>/groups/<name>         JSON as uint8     optional: samples with the same string can be kept together
     /statistics/<modality>         (3, d) float64: count, mean and standard deviation of the finite values in the real frames of train
 
 Contiguous, because single samples are read in random order: their bytes are then found by arithmetic. Every dataset has the attribute
-sha256.
+sha256. HDF5's own structures are written in the format of 1.10, which has checksums, and no string has a variable length: those lie where
+no checksum is, and a flipped bit there crashes the library.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,8 @@ from dhmd.data.source import Source
 from dhmd.data.statistics import FrameStatistics, count_non_finite
 
 FORMAT = "dhmd-store"
-SCHEMA = 1
+SCHEMA = 2
+VERSION = "v110"  # of HDF5's file format
 
 
 def write_store(corpus: Corpus, path: Path, source: Source) -> None:
@@ -64,7 +67,7 @@ def new_store(path: Path, source: Source, about: About) -> Iterator[StoreWriter]
         OSError: the folder cannot be written, or the disk is full.
     """
     try:
-        with atomic_path(path) as part, h5py.File(part, "w") as file:
+        with atomic_path(path) as part, h5py.File(part, "w", libver=(VERSION, VERSION)) as file:
             writer = StoreWriter(file)
             yield writer
             writer.finish(source, about)
@@ -102,34 +105,22 @@ class StoreWriter:
                 self._append(f"{name}/{key}", n, array)
         strings = {"id": block.ids, "raw_text": block.raw_text, **{f"groups/{g}": v for g, v in block.groups.items()}}
         for key, values in strings.items():
-            if values is not None:  # HDF5 strings end at a zero byte
-                clean = [s.replace("\0", " ").encode(errors="replace").decode() for s in values]
-                self._strings.setdefault(f"{name}/{key}", []).extend(clean)
+            if values is not None:
+                self._strings.setdefault(f"{name}/{key}", []).extend(values)
 
     def finish(self, source: Source, about: About) -> None:
         """Write what is known at the end: statistics, strings, checksums, attributes."""
         for modality, statistics in self._statistics.items():
             self._append(f"statistics/{modality}", 3, statistics.result())
         for name, strings in self._strings.items():
-            dataset = self._file.create_dataset(name, data=strings, dtype=h5py.string_dtype())
-            dataset.attrs["sha256"] = checksum(strings)
+            content = np.frombuffer(json.dumps(strings).encode(), np.uint8)
+            self._append(name, len(content), content)
         for name, digest in self._sums.items():
-            self._file[name].attrs["sha256"] = digest.hexdigest()
+            self._file[name].attrs["sha256"] = np.bytes_(digest.hexdigest())
         for name, (values, frames) in self._non_finite.items():
             self._file[name].attrs.update(non_finite_values=values, non_finite_frames=frames)
-        self._file.attrs.update(
-            format=FORMAT,
-            schema=SCHEMA,
-            made_by=f"dhmd {dhmd.__version__}",
-            source_name=source.name,
-            source_size=source.size,
-            source_sha256=source.sha256,
-            layout=about.layout,
-            synthetic=about.synthetic,
-            text_only=about.text_only,
-            keys=json.dumps(dict(about.keys)),
-            notes=json.dumps(about.notes),
-        )
+        said = {"source": asdict(source), **asdict(about), "made_by": f"dhmd {dhmd.__version__}"}
+        self._file.attrs.update(format=np.bytes_(FORMAT), schema=SCHEMA, about=np.bytes_(json.dumps(said)))
 
     def _append(self, name: str, n: int, array: npt.NDArray[Any]) -> None:
         if name not in self._filled:
@@ -141,8 +132,6 @@ class StoreWriter:
         self._filled[name] = first + len(array)
 
 
-def checksum(content: npt.NDArray[Any] | list[str]) -> str:
-    """SHA-256 of an array's bytes or of a list of strings."""
-    if isinstance(content, list):
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+def checksum(content: npt.NDArray[Any]) -> str:
+    """SHA-256 of an array's bytes."""
     return hashlib.sha256(np.ascontiguousarray(content).data).hexdigest()

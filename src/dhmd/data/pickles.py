@@ -22,6 +22,10 @@ from dhmd.errors import DataError
 LAYOUT = "a pickled dict with the splits train, valid and test, as in the MMSA/Tsinghua feature files (aligned_50.pkl, unaligned_50.pkl)"
 
 
+class _Unusable(Exception):
+    """An array of a type that is sound but of no use here."""
+
+
 class _Dtype:
     """A plain data type; of its state only the byte order counts."""
 
@@ -29,6 +33,8 @@ class _Dtype:
 
     def __init__(self, code: Any, align: Any = False, copy: Any = False) -> None:
         code = code.decode("ascii") if isinstance(code, bytes) else code
+        if isinstance(code, str) and re.fullmatch(r"[<>|=]?([Mm]8|V\d{1,6})", code):
+            raise _Unusable("an array of dates" if "8" in code and code[-2] in "Mm" else "an array of records (a structured data type)")
         if not isinstance(code, str) or not re.fullmatch(r"[<>|=]?(b1|[iu][1248]|f[248]|f1[26]|c8|c16|[US]\d{1,6}|O8?)", code):
             raise pickle.UnpicklingError(f"the data type {str(code)[:40]!r} is not used by feature files")
         self.dtype = np.dtype("O" if code.endswith(("O", "O8")) else code)
@@ -159,6 +165,14 @@ def load(file: IO[bytes], path: Path) -> Any:
             expected="a pickle made of dicts, lists, strings, numbers and NumPy arrays only",
             do="do not load this file by other means unless you trust its origin; if you made it yourself, convert its values "
             "to NumPy arrays and lists (torch tensors with .numpy(), pandas columns with .to_numpy()) and pickle it again",
+        ) from None
+    except _Unusable as unusable:
+        raise problem(
+            path,
+            "",
+            found=str(unusable),
+            expected="arrays of numbers, and of strings as ids and texts",
+            do="store each field of the records as an array of its own, and dates as strings",
         ) from None
     except DataError:
         raise

@@ -20,6 +20,13 @@ def count_non_finite(x: npt.NDArray[np.float32]) -> tuple[int, int]:
     return values, frames
 
 
+def varies(statistics: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Which features vary, from (3, d) count, mean and deviation."""
+    _, mean, std = statistics
+    found: npt.NDArray[np.bool_] = std > 1e-6 * np.abs(mean)
+    return found
+
+
 class FrameStatistics:
     """Count, mean and standard deviation of each feature over the finite values of the real frames seen so far, in float64.
 

@@ -46,15 +46,15 @@ class Store:
         self.path = Path(path)
         with self._open() as file:
             self._check_schema(file)
-            attributes = dict(file.attrs)
-            self.source_name = str(attributes["source_name"])
-            self.source_size = int(attributes["source_size"])
-            self.source_sha256 = str(attributes["source_sha256"])
-            self.synthetic = bool(attributes["synthetic"])
-            self.layout = str(attributes.get("layout", "mmsa"))
-            self.text_only = bool(attributes.get("text_only", False))
-            self.keys: dict[str, str] = json.loads(attributes["keys"])
-            self.notes: list[str] = json.loads(attributes["notes"])
+            about = json.loads(bytes(file.attrs["about"]))
+            self.source_name = str(about["source"]["name"])
+            self.source_size = int(about["source"]["size"])
+            self.source_sha256 = str(about["source"]["sha256"])
+            self.synthetic = bool(about["synthetic"])
+            self.layout = str(about["layout"])
+            self.text_only = bool(about["text_only"])
+            self.keys: dict[str, str] = dict(about["keys"])
+            self.notes: list[str] = list(about["notes"])
 
     _opened: tuple[int, io.FileIO, dict[tuple[str, str], int]] | None = None  # by process id
 
@@ -75,6 +75,10 @@ class Store:
     def lengths(self) -> dict[str, int]:
         """Stored frames of each modality."""
         return {m: self._shapes["train", m][1] for m in self.modalities}
+
+    def shape(self, split: str, modality: str) -> tuple[int, ...]:
+        """(N, T, d) of a modality's features."""
+        return self._shapes[split, modality]
 
     def size(self, split: str) -> int:
         """Number of samples."""
@@ -217,12 +221,23 @@ class Store:
             def visit(name: str, item: Any) -> None:
                 if isinstance(item, h5py.Dataset) and "/features/" not in name:
                     self._check_declared(item, size)
-                    is_text = h5py.check_string_dtype(item.dtype) is not None
-                    small[name] = item.asstr()[:].tolist() if is_text else item[:]
-                    self._compare(name, checksum(small[name]), item.attrs["sha256"])
+                    content = item[:]
+                    self._compare(name, checksum(content), bytes(item.attrs["sha256"]).decode())
+                    small[name] = json.loads(content.tobytes()) if content.dtype == np.uint8 else content
 
             file.visititems(visit)
+        self._check_whole(small)
         return small
+
+    def _check_whole(self, small: dict[str, Any]) -> None:
+        """Every split has ids and real frames, and as many of everything as of features."""
+        for (split, modality), shape in self._shapes.items():
+            for name in (f"{split}/id", f"{split}/real/{modality}", f"statistics/{modality}"):
+                if name not in small:
+                    raise self._damaged(f"a file without {name}")
+            parts = {n: len(v) for n, v in small.items() if n.startswith(f"{split}/")}
+            if odd := [n for n, length in parts.items() if length != shape[0]]:
+                raise self._damaged(f"{parts[odd[0]]} samples in {odd[0]} and {shape[0]} in {split}/features/{modality}")
 
     @cached_property
     def _non_finite(self) -> dict[tuple[str, str], tuple[int, int]]:
@@ -249,7 +264,7 @@ class Store:
             raise self._damaged(f"a file that cannot be read as one ({type(error).__name__}: {str(error)[:200]})") from None
 
     def _check_schema(self, file: h5py.File) -> None:
-        if file.attrs.get("format") != FORMAT:
+        if bytes(np.bytes_(file.attrs.get("format", b""))) != FORMAT.encode():
             raise self._damaged(f"an HDF5 file that is no {FORMAT}; its top level has {', '.join(list(file)[:10]) or 'nothing'}")
         if int(file.attrs["schema"]) != SCHEMA:
             raise self._damaged(f"a store of schema version {file.attrs['schema']}")
@@ -257,7 +272,7 @@ class Store:
     def _compare(self, name: str, found: str, expected: str | None = None) -> None:
         if expected is None:
             split, _, modality = name.split("/")
-            expected = str(self._feature_attributes[split, modality]["sha256"])
+            expected = bytes(self._feature_attributes[split, modality]["sha256"]).decode()
         if found != expected:
             raise problem(
                 self.path,
