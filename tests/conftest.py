@@ -1,6 +1,11 @@
 """Settings of the whole suite."""
 
+import os
+
 from hypothesis import settings
+
+# the tests' arrays are tiny: a second thread would only wait, and where others work too, wait for long
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # a deadline per example measures the machine's other work, not the code
 settings.register_profile("suite", deadline=None)
