@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -34,6 +34,7 @@ import numpy.typing as npt
 import dhmd
 from dhmd.atomic import atomic_path
 from dhmd.data.corpus import About, Corpus, Split
+from dhmd.data.patient_file import PatientFile
 from dhmd.data.progress import progress
 from dhmd.data.ranges import CHUNK
 from dhmd.data.source import Source
@@ -66,13 +67,12 @@ def new_store(path: Path, source: Source, about: About) -> Iterator[StoreWriter]
     Raises:
         OSError: the folder cannot be written, or the disk is full.
     """
-    try:
-        with atomic_path(path) as part, h5py.File(part, "w", libver=(VERSION, VERSION)) as file:
-            writer = StoreWriter(file)
+    with atomic_path(path) as part, PatientFile(part) as disk:
+        with h5py.File(disk, "w", libver=(VERSION, VERSION)) as file:
+            writer = StoreWriter(file, disk.check)
             yield writer
             writer.finish(source, about)
-    except RuntimeError as error:  # what h5py makes of a disk that fills up at the last moment
-        raise OSError(str(error)) from error
+        disk.check()
 
 
 class StoreWriter:
@@ -80,10 +80,11 @@ class StoreWriter:
 
     Args:
         file: an empty HDF5 file.
+        check: raises what went wrong in writing so far.
     """
 
-    def __init__(self, file: h5py.File) -> None:
-        self._file = file
+    def __init__(self, file: h5py.File, check: Callable[[], None]) -> None:
+        self._file, self._check = file, check
         self._filled: dict[str, int] = {}
         self._sums: dict[str, Any] = {}
         self._strings: dict[str, list[str]] = {}
@@ -130,6 +131,7 @@ class StoreWriter:
         self._file[name][first : first + len(array)] = array
         self._sums[name].update(np.ascontiguousarray(array).data)
         self._filled[name] = first + len(array)
+        self._check()
 
 
 def checksum(content: npt.NDArray[Any]) -> str:
