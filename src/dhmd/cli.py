@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dhmd import __version__
+from dhmd.data.commands import add_verbs as add_data_verbs
 from dhmd.errors import DhmdError
 
 INTERRUPTED = 130
@@ -94,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--runs", metavar="DIR", type=Path, default=Path("runs"), help="where run folders go (default: runs)")
     reproduce.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="further overrides of dhmd train for every run")
     reproduce.set_defaults(run=_reproduce)
+
+    add_data_verbs(verbs.add_parser("data", help="inspect, convert and verify feature files, and generate synthetic ones"))
     return parser
 
 
