@@ -27,7 +27,7 @@ def stand_in(experiment):
         "n_valid": 8,
         "n_test": 8,
         "length": 12,
-        "aligned": not model_data.endswith("unaligned"),
+        "aligned": not experiment.endswith("unaligned"),
         "dims": widths,
         "seed": 0,
     }
