@@ -84,7 +84,8 @@ class FeatureBatch:
             sizes[name] = x.shape[0]
         if self.label is not None:
             sizes["label"] = self.label.shape[0]
-        if len(set(sizes.values())) != 1:
+        counts = list(sizes.values())
+        if not counts or any(n != counts[0] for n in counts):  # compared one by one, as torch.export wants its symbols
             raise ValueError(f"batch sizes differ: {sizes}")
 
     @classmethod
@@ -153,10 +154,10 @@ def real_frames(x: Tensor) -> Tensor:
     Returns:
         (B, T) bool. Zero frames between real ones are real; a sample of zeros has none.
     """
-    nonzero = (x != 0).any(dim=-1)
-    seen_from_left = nonzero.long().cummax(dim=1).values
-    seen_from_right = nonzero.long().flip(1).cummax(dim=1).values.flip(1)
-    return (seen_from_left & seen_from_right).bool()
+    nonzero = (x != 0).any(dim=-1).long()
+    seen_from_left = nonzero.cumsum(dim=1) > 0
+    seen_from_right = nonzero.flip(1).cumsum(dim=1).flip(1) > 0
+    return seen_from_left & seen_from_right
 
 
 def edge_pairs(modalities: tuple[str, ...]) -> Pairs:

@@ -21,6 +21,7 @@ examples:
   dhmd train data=mosi_aligned data.path=FILE model=dmd   any key or file of the configuration can be set
   dhmd train --help                                       the configuration
   dhmd evaluate RUN --split valid
+  dhmd predict RUN FILE -o predictions.csv
   dhmd show RUN
   eval "$(dhmd -sc install=bash)"                         completion (bash; zsh and fish likewise)
 """
@@ -81,6 +82,28 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--device", default="cpu", help="as torch names it: cpu (default), cuda, cuda:1")
     evaluate.set_defaults(run=_evaluate)
 
+    predict = verbs.add_parser("predict", help="predictions of a run for a pickle, a store or a folder of arrays; labels not needed")
+    predict.add_argument("run_folder", metavar="RUN", type=Path, help="run folder")
+    predict.add_argument("input", metavar="INPUT", type=Path, help="the samples")
+    predict.add_argument("-o", "--output", metavar="CSV", type=Path, required=True, help="where the csv goes")
+    predict.add_argument("--split", help="the only split wanted (default: all there are)")
+    predict.add_argument("--batch-size", metavar="N", type=int, default=64, help="samples computed together (default: 64)")
+    predict.add_argument("--device", default="cpu", help="as torch names it: cpu (default), cuda, cuda:1")
+    predict.set_defaults(run=_predict)
+
+    export = verbs.add_parser("export", help="write a run's network as one file that runs without dhmd")
+    export.add_argument("run_folder", metavar="RUN", type=Path, help="run folder")
+    export.add_argument("--format", choices=("onnx", "torch"), required=True)
+    export.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="where it goes")
+    export.set_defaults(run=_export)
+
+    import_dmd = verbs.add_parser("import-dmd", help="make a run folder from a checkpoint of the DMD authors")
+    import_dmd.add_argument("checkpoint", metavar="CKPT", type=Path, help="the authors' .pth file")
+    import_dmd.add_argument("-o", "--output", metavar="RUN", type=Path, required=True, help="the run folder to make")
+    import_dmd.add_argument("--heads", metavar="N", type=int, help="attention heads (default: the authors' number at its width)")
+    import_dmd.add_argument("--data", metavar="PATH", type=Path, help="the feature file to evaluate on by default")
+    import_dmd.set_defaults(run=_import_dmd)
+
     show = verbs.add_parser("show", help="print what a run recorded")
     show.add_argument("run_folder", metavar="RUN", type=Path, help="run folder")
     show.set_defaults(run=_show)
@@ -105,6 +128,30 @@ def _evaluate(options: argparse.Namespace) -> None:
     from dhmd.training.show import print_evaluation
 
     print_evaluation(evaluate(options.run_folder, options.split, options.data, options.device), options.split)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from dhmd.prediction.file import predict_file
+
+    n = predict_file(options.run_folder, options.input, options.output, options.split, options.batch_size, options.device)
+    print(f"{n} predictions: {options.output}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from dhmd.interop.export import export
+
+    done = export(options.run_folder, options.output, options.format)
+    for name, shape in done.inputs.items():
+        print(f"input   {name} ({', '.join(map(str, shape))})")
+    print(f"outputs {', '.join(done.outputs)}")
+    print(f"{done.path}: differs from the run by {done.difference:.1e} at most on random samples")
+
+
+def _import_dmd(options: argparse.Namespace) -> None:
+    from dhmd.interop.imported import import_dmd
+
+    run = import_dmd(options.checkpoint, options.output, options.heads, options.data)
+    print(f"run folder: {run}\nnext: dhmd evaluate {run}{'' if options.data else ' --data FILE'}")
 
 
 def _show(options: argparse.Namespace) -> None:

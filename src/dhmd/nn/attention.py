@@ -29,12 +29,16 @@ class AttentionDropout(NamedTuple):
     embedding: float = 0.0
 
 
+def _sinusoids(index: Tensor, width: int) -> Tensor:
+    half = width // 2
+    frequency = torch.exp(torch.arange(half, device=index.device) * (-math.log(10000) / max(half - 1, 1)))
+    angle = index.unsqueeze(-1) * frequency
+    return F.pad(torch.cat([angle.sin(), angle.cos()], dim=-1), (0, width % 2))
+
+
 @lru_cache(maxsize=64)
 def _position_table(rows: int, width: int) -> Tensor:
-    half = width // 2
-    frequency = torch.exp(torch.arange(half) * (-math.log(10000) / max(half - 1, 1)))
-    angle = torch.arange(rows).unsqueeze(1) * frequency
-    table = F.pad(torch.cat([angle.sin(), angle.cos()], dim=1), (0, width % 2))
+    table = _sinusoids(torch.arange(rows), width)
     table[0] = 0
     return table
 
@@ -49,6 +53,8 @@ def position_vectors(index: Tensor, width: int) -> Tensor:
     Returns:
         index.shape + (D,).
     """
+    if torch.compiler.is_compiling():  # a graph for sequences of any length holds no table
+        return _sinusoids(index, width) * (index != 0).unsqueeze(-1)
     rows = 1 << (index.shape[1] + 1).bit_length()  # a power of two above T: few tables for many lengths
     return _position_table(rows, width).to(index.device)[index]
 
@@ -91,7 +97,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None, rate: float)
     sees_any = None if visible is None else visible.any(dim=-1, keepdim=True)
     if visible is not None and sees_any is not None:
         visible = visible | ~sees_any  # a row of -inf would give NaN and poison the gradient: it sees all, and its result is dropped
-    if q.device.type == "cpu" and (rate > 0 or q.shape[2] * k.shape[2] <= EXPLICIT_BELOW):
+    small = not torch.compiler.is_compiling() and q.shape[2] * k.shape[2] <= EXPLICIT_BELOW  # a graph for any length cannot choose
+    if q.device.type == "cpu" and (rate > 0 or small):
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
         if visible is not None:
             scores = scores + torch.zeros_like(visible, dtype=q.dtype).masked_fill_(~visible, -math.inf)

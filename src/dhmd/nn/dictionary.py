@@ -53,7 +53,7 @@ POOLS: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {"max": _max, "mea
 class SharedDictionary(nn.Module):
     """D (K x D) shared by the modalities, with a query network for each.
 
-    S = Q_m(X_m) D^T / (sqrt(D) tau); a_m = act(pool_t S); r_m = a_m D; the code is r_m / (||r_m|| + 1e-10).
+    S = Q_m(X_m) D^T / (sqrt(D) tau); a_m = act(pool_t S); r_m = a_m D; the code is r_m / max(||r_m||, 1e-10).
 
     Args:
         modalities: names, in order.
@@ -109,7 +109,7 @@ class SharedDictionary(nn.Module):
         """Activations and codes of sequences (B, T_m, in_dim) by modality."""
         activations = {m: self.activate(m, x.detach() if self.detach else x, masks[m]) for m, x in sequences.items()}
         raw = {m: a @ self.entries for m, a in activations.items()}
-        return Codes(activations, {m: r / (r.norm(dim=-1, keepdim=True) + 1e-10) for m, r in raw.items()})
+        return Codes(activations, {m: r / r.norm(dim=-1, keepdim=True).clamp(min=1e-10) for m, r in raw.items()})
 
 
 class NoDictionary(nn.Module):

@@ -46,8 +46,9 @@ class TemporalProjection(nn.Module):
         y = self.conv(x.transpose(1, 2)).transpose(1, 2)
         if mask is None:
             return y, None
-        padded = F.pad(mask.to(x.dtype), (self.padding, self.padding))
-        return y, F.max_pool1d(padded.unsqueeze(1), self.kernel, stride=1).squeeze(1) > 0
+        seen = F.pad(mask.long(), (self.padding, self.padding)).cumsum(dim=1)  # real frames so far
+        before = F.pad(seen, (self.kernel, 0))[:, : seen.shape[1]]
+        return y, (seen - before)[:, self.kernel - 1 :] > 0
 
 
 class Flatten(nn.Module):

@@ -103,7 +103,8 @@ class TextEncoder(nn.Module):
         if batch.tokens is None:
             raise ValueError("the text encoder needs tokens (B, 3, T): ids, mask, segments; the batch has none")
         length = batch.tokens.shape[-1]
-        used = length if padding else _last_used(batch.tokens[:, 1])
+        # a compiled graph has one length: it encodes the padding, which a network that asks for none does not read
+        used = length if padding or torch.compiler.is_compiling() else _last_used(batch.tokens[:, 1])
         ids, mask, segments = batch.tokens[..., :used].unbind(dim=1)
         kinds = {"token_type_ids": segments} if getattr(self.model.config, "type_vocab_size", 0) else {}
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):

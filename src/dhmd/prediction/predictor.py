@@ -28,6 +28,7 @@ class Predictor:
         spec: the features it was trained on.
         modalities: those whose features it reads; language is not among them where a text encoder reads tokens.
         needs_tokens: whether it reads tokens or texts.
+        fixed_lengths: whether sequences must have the lengths of ``spec``, because heads are flattened.
         config: the run's configuration, plain.
         feature_set: in words, what it was trained on.
     """
@@ -43,7 +44,7 @@ class Predictor:
         self.modalities = tuple(m for m in read if not (self.needs_tokens and m == LANGUAGE))
         self.preparation = Preparation.of_run(trained.data_state, trained.config["data"])
         self.feature_set = _feature_set(trained.folder.path, self.spec)
-        self._flattened = any(isinstance(x, Flatten) for x in self.network.modules())
+        self.fixed_lengths = any(isinstance(x, Flatten) for x in self.network.modules())
 
     def predict(
         self,
@@ -108,14 +109,19 @@ class Predictor:
             (_, frames, width), length = shapes[m], self.spec.lengths[m]
             if width != self.spec.dims[m]:
                 raise problem(where, m, found=f"{width} features a frame", expected=f"{self.spec.dims[m]}", do=do)
-            if self._flattened and frames != length:
+            if self.fixed_lengths and frames != length:
                 pad = f"pad with zeros or cut to {length} frames: the run's heads are flattened (model.summary=flatten)"
                 raise problem(where, m, found=f"{frames} frames", expected=f"{length}", do=pad)
         if self.needs_tokens:
             expected = f"(N, 3, {self.spec.token_length}): ids, mask, segments"
-            if tokens is None or len(tokens) != 3 or tokens[1] != 3 or (self._flattened and tokens[2] != self.spec.token_length):
+            if tokens is None or len(tokens) != 3 or tokens[1] != 3 or (self.fixed_lengths and tokens[2] != self.spec.token_length):
                 found = "none" if tokens is None else f"shape {tokens}"
                 raise problem(where, "tokens", found=found, expected=expected, do="give tokens of this shape, or texts to make them of")
+
+    @property
+    def vocabulary(self) -> int:
+        """The number of word pieces of its text encoder; 0 without one."""
+        return int(self._trained.text_encoder.model.config.vocab_size) if self.needs_tokens else 0  # type: ignore[union-attr, arg-type]
 
     def tokens_of(self, texts: Sequence[str]) -> Array:
         """Token ids, mask and segments (N, 3, T) of sentences, by the run's tokenizer.
