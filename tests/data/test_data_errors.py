@@ -213,6 +213,8 @@ def test_no_path_names_the_published_file() -> None:
         ({"label_range": [1]}, "label_range"),
         ({"synthetic": {"n_trian": 3}}, "found 'n_trian', expected one of n_train"),
         ({"synthetic": {"n_train": 0}}, "out of range"),
+        ({"synthetic": {"n_train": "many"}}, "of the wrong type"),
+        ({"synthetic": {"dims": 3}}, "of the wrong type"),
         ({"synthetic": {"dims": {"language": 3}}}, "reliability"),
     ],
 )

@@ -69,7 +69,7 @@ class Resplit:
             ids: likewise.
 
         Raises:
-            UsageError: there are fewer groups than folds, or no such group.
+            UsageError: there are fewer groups than folds, no such group, or nothing is left beside them.
         """
         if self.test_groups:
             if unknown := sorted(set(self.test_groups) - set(groups)):
@@ -78,14 +78,15 @@ class Resplit:
             part = [0 if g in self.test_groups else 1 + (_hash(i) % VALID_SHARE == 0) for g, i in zip(groups, ids, strict=True)]
             wanted = {"train": [1], "valid": [2], "test": [0]}
         else:
-            folds = self.folds or 0
+            folds, n = self.folds or 0, len(set(groups))
+            if n < folds:
+                raise UsageError(f"data.folds={folds}: there are only {n} groups by {self.group_by}; choose at most {n} folds")
             part = _folds(groups, folds)
             valid = (self.fold + 1) % folds
             wanted = {"train": [f for f in range(folds) if f not in (self.fold, valid)], "valid": [valid], "test": [self.fold]}
         found = {s: np.flatnonzero(np.isin(part, wanted[s])) for s in SPLITS}
         if empty := [s for s in SPLITS if not len(found[s])]:
-            n = len(set(groups))
-            raise UsageError(f"data.folds={self.folds}: {n} groups by {self.group_by} leave nothing for {empty[0]}; choose fewer folds")
+            raise UsageError(f"data.test_groups={list(self.test_groups or ())}: nothing is left for {empty[0]}; choose fewer groups")
         return found
 
 

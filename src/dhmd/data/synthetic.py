@@ -91,7 +91,10 @@ class SyntheticOptions:
         if unknown := [k for k in options if k not in known]:
             raise UsageError(f"data.synthetic: found {unknown[0]!r}, expected one of {', '.join(known)}")
         plain: dict[str, Any] = {k: dict(v) if isinstance(v, Mapping) else v for k, v in options.items()}
-        return cls(**plain)
+        try:
+            return cls(**plain)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise UsageError(f"data.synthetic: found {plain}, in which a value is of the wrong type ({error})") from error
 
     @property
     def sizes(self) -> dict[str, int]:
