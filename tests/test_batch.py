@@ -35,6 +35,15 @@ def test_from_arrays():
     assert batch.double().features["acoustic"].dtype == torch.float64
 
 
+def test_arrays_of_any_byte_order_are_copied():
+    x = np.ones((2, 3, 1), ">f8")[::-1]
+    mine = np.ones((2, 3, 1), np.float32)
+    batch = dhmd.FeatureBatch.from_arrays(language=x, vision=mine)
+    mine[:] = 7
+    assert batch.features["vision"].eq(1).all()
+    assert batch.features["language"].eq(1).all()
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
@@ -42,6 +51,13 @@ def test_from_arrays():
         ({"language": np.ones((2, 3))}, r"language: features must be \(B, T, d\), found shape \(2, 3\)"),
         ({"language": np.ones((2, 3, 1)), "vision": np.ones((3, 3, 1))}, "batch sizes differ"),
         ({"language": np.ones((2, 3, 1)), "label": [1.0]}, "batch sizes differ"),
+        ({"language": np.ones((2, 3, 1)), "label": [1.0, np.nan]}, "label: a value is NaN or infinite"),
+        ({"language": np.full((2, 3, 1), -np.inf)}, "language: 6 values are NaN or infinite"),
+        ({"language": np.ones((2, 3, 1)), "tokens": np.ones((2, 2, 4), int)}, r"tokens must be \(B, 3, T\)"),
+        ({"language": np.ones((2, 3, 1)), "tokens": np.ones((1, 3, 4), int)}, "batch sizes differ"),
+        ({"language": np.array([[["a"]]])}, "language: expected an array of numbers; found values of type <U1"),
+        ({"language": None}, "language: expected an array of numbers; found values of type object"),
+        ({"language": [[1, 2], [3]]}, "language: expected an array of numbers"),
     ],
 )
 def test_arrays_that_do_not_fit(arrays, message):

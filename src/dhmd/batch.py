@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from itertools import permutations
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -72,7 +73,7 @@ class FeatureBatch:
         """Check the shapes against each other.
 
         Raises:
-            ValueError: a modality's features are not (B, T, d), a mask is not (B, T), or the batch sizes differ.
+            ValueError: features are not (B, T, d), a mask is not (B, T), tokens are not (B, 3, T), or the batch sizes differ.
         """
         sizes = {}
         for name, x in self.features.items():
@@ -84,6 +85,10 @@ class FeatureBatch:
             sizes[name] = x.shape[0]
         if self.label is not None:
             sizes["label"] = self.label.shape[0]
+        if self.tokens is not None:
+            if self.tokens.ndim != 3 or self.tokens.shape[1] != 3:
+                raise ValueError(f"tokens must be (B, 3, T): ids, mask, segments; found shape {tuple(self.tokens.shape)}")
+            sizes["tokens"] = self.tokens.shape[0]
         counts = list(sizes.values())
         if not counts or any(n != counts[0] for n in counts):  # compared one by one, as torch.export wants its symbols
             raise ValueError(f"batch sizes differ: {sizes}")
@@ -98,22 +103,21 @@ class FeatureBatch:
             **features: one (B, T_m, d_m) array or tensor a modality, named by modality, in modality order.
 
         Raises:
-            ValueError: shapes do not fit each other, or no modality is given.
+            ValueError: shapes do not fit each other, a value is no finite number, or no modality is given.
         """
         if not features:
             raise ValueError("no modality given; expected for example language=, vision=, acoustic=")
-        tensors = {name: torch.as_tensor(x, dtype=torch.float32) for name, x in features.items()}
+        tensors = {name: _tensor(name, x, torch.float32) for name, x in features.items()}
         for name, x in tensors.items():
             if x.ndim != 3:
                 raise ValueError(f"{name}: features must be (B, T, d), found shape {tuple(x.shape)}")
-        if label is not None:
-            label = torch.as_tensor(label).reshape(-1)
-            label = label.float() if label.is_floating_point() else label.long()
+            if not x.isfinite().all():
+                raise ValueError(f"{name}: {int((~x.isfinite()).sum())} values are NaN or infinite; replace them, for example by 0")
         return cls(
             features=tensors,
             masks={name: real_frames(x) for name, x in tensors.items()},
-            label=label,
-            tokens=None if tokens is None else torch.as_tensor(tokens).long(),
+            label=None if label is None else _label(label),
+            tokens=None if tokens is None else _tensor("tokens", tokens, torch.long),
         )
 
     @property
@@ -143,6 +147,27 @@ class FeatureBatch:
     def pin_memory(self) -> FeatureBatch:
         """The same batch in page-locked memory."""
         return self._map(lambda t: t.pin_memory())
+
+
+def _tensor(name: str, values: Any, dtype: torch.dtype) -> Tensor:
+    """A tensor of its own (later changes to ``values`` do not reach it)."""
+    try:
+        if isinstance(values, Tensor):
+            return values.detach().clone().to(dtype)
+        array = np.asarray(values)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"found values of type {array.dtype}")
+        return torch.from_numpy(np.array(array, np.int64 if dtype == torch.long else np.float32, order="C"))
+    except (TypeError, ValueError, RuntimeError) as e:
+        raise ValueError(f"{name}: expected an array of numbers; {e}") from e
+
+
+def _label(values: Any) -> Tensor:
+    whole = not values.is_floating_point() if isinstance(values, Tensor) else np.asarray(values).dtype.kind in "iu"
+    label = _tensor("label", values, torch.long if whole else torch.float32).reshape(-1)
+    if not whole and not label.isfinite().all():
+        raise ValueError("label: a value is NaN or infinite")
+    return label
 
 
 def real_frames(x: Tensor) -> Tensor:

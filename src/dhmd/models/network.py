@@ -9,11 +9,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dhmd.batch import LANGUAGE, FeatureBatch, FeatureSpec
+from dhmd.batch import LANGUAGE, MODALITIES, FeatureBatch, FeatureSpec
 from dhmd.errors import UsageError
 from dhmd.models.heterogeneous import HeterogeneousBranch
 from dhmd.models.homogeneous import HomogeneousBranch
-from dhmd.models.options import DecouplingOptions, Dropout, SpaceOptions, by_modality, choose, parse
+from dhmd.models.options import MAX_RATE, DecouplingOptions, Dropout, SpaceOptions, by_modality, choose, parse, whole, within
 from dhmd.nn.attention import AttentionDropout, TransformerEncoder
 from dhmd.nn.cross_modal import CrossModalAttention, SelfAttentionOnly
 from dhmd.nn.decoupling import Decoupling
@@ -77,6 +77,8 @@ class DecoupledDistillation(nn.Module):
         modalities = self.modalities = spec.modalities
         if len(modalities) < 2:
             raise UsageError(f"decoupled distillation needs two modalities at least, found {', '.join(modalities)}; use model=text_only")
+        for key, value in (("width", width), ("heads", heads), ("layers", layers)):
+            whole(value, f"model.{key}")
         if width % heads:
             raise UsageError(f"model.width={width} is not a multiple of model.heads={heads}")
         choose(padding, ("masked", "authors"), "model.padding")
@@ -89,6 +91,8 @@ class DecoupledDistillation(nn.Module):
 
         pool = summary == "pool" or (summary == "auto" and not spec.aligned)
         kernel = by_modality(kernels, modalities, "model.kernels")
+        for m in modalities:
+            whole(kernel[m], f"model.kernels.{m}")
         # full windows at both ends make a sample's frames the same however much padding it has; flattened heads have no room for them
         full = self.masked and pool
         self.projection = nn.ModuleDict({m: TemporalProjection(spec.dims[m], width, kernel[m], full) for m in modalities})
@@ -101,9 +105,10 @@ class DecoupledDistillation(nn.Module):
             return MaskedMean(width) if pool else Flatten(lengths[m], width)
 
         rest = (rates.relu, rates.residual, rates.embedding)
-        by_source = {
-            m: AttentionDropout(p, *rest) for m, p in by_modality(rates.attention or 0.0, modalities, "model.dropout.attention").items()
-        }
+        attention_rate = by_modality(rates.attention or 0.0, modalities, "model.dropout.attention")
+        for m in modalities:
+            within(attention_rate[m], 0, MAX_RATE, f"model.dropout.attention.{m}")
+        by_source = {m: AttentionDropout(attention_rate[m], *rest) for m in modalities}
         encoder = partial(TransformerEncoder, causal=causal, zero_is_padding=not self.masked)
         common: dict[str, Any] = {"causal": causal, "zero_is_padding": not self.masked}
         attention = (
@@ -180,5 +185,13 @@ class DecoupledDistillation(nn.Module):
 
 
 def _complete(order: Sequence[str], modalities: tuple[str, ...]) -> tuple[str, ...]:
-    """The modalities in the given order; those it does not name come last."""
+    """The modalities in the given order; those it does not name come last.
+
+    Raises:
+        UsageError: it is no list of names, or names what is no modality of the papers' nor of the data.
+    """
+    known = {*modalities, *MODALITIES}
+    if isinstance(order, str) or (unknown := [m for m in order if m not in known]):
+        found = order if isinstance(order, str) else unknown[0]
+        raise UsageError(f"model.source_order: found {found!r}; expected a list of modalities among {', '.join(modalities)}")
     return (*(m for m in order if m in modalities), *(m for m in modalities if m not in order))

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Literal, TypeVar, get_args, get_type_hints
+from math import inf
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_type_hints
 
 from dhmd.errors import UsageError
 from dhmd.nn.dictionary import Activation, Pool
 from dhmd.nn.graph_distillation import EdgeKind
 
 T = TypeVar("T")
+MAX_RATE = 0.99  # of dropout: at 1 nothing is left
 
 
 @dataclass(frozen=True)
 class Dropout:
     """Dropout rates; ``attention`` by the source modality."""
+
+    RANGES: ClassVar = dict.fromkeys(("memory", "relu", "residual", "embedding", "text", "output"), (0, MAX_RATE))
 
     attention: Mapping[str, float] = field(default_factory=dict)
     memory: float = 0.0
@@ -37,6 +41,8 @@ class DecouplingOptions:
 class DistillationOptions:
     """See ``dhmd.nn.graph_distillation.GraphDistillationUnit``; ``prior`` False stands for none."""
 
+    RANGES: ClassVar = {"width": (1, inf)}
+
     width: int = 64
     edges: EdgeKind = "learned"
     softmax_over: Literal["all", "student"] = "all"
@@ -47,6 +53,8 @@ class DistillationOptions:
 @dataclass(frozen=True)
 class DictionaryOptions:
     """See ``dhmd.nn.dictionary.SharedDictionary``."""
+
+    RANGES: ClassVar = {"entries": (1, inf), "width": (1, inf), "temperature": (1e-6, inf)}
 
     entries: int = 512
     width: int | None = None
@@ -81,7 +89,33 @@ def parse(kind: type[T], values: Any, key: str) -> T:
     if unknown := sorted(set(values) - set(names)):
         raise UsageError(f"{key}.{unknown[0]}: no such option; expected among {', '.join(names)}")
     checked = {name: _check(hints[name], value, f"{key}.{name}") for name, value in values.items()}
-    return kind(**checked)
+    options = kind(**checked)
+    for name, allowed in getattr(kind, "RANGES", {}).items():
+        if getattr(options, name) is not None:
+            within(getattr(options, name), *allowed, f"{key}.{name}")
+    return options
+
+
+def within(value: float, low: float, high: float, key: str) -> None:
+    """Check that low <= value <= high.
+
+    Raises:
+        UsageError: it is not, or the value is no number.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UsageError(f"{key}: found {value!r}; expected a number")
+    if not low <= value <= high:
+        raise UsageError(f"{key}: found {value}; expected {f'at least {low}' if high == inf else f'from {low} to {high}'}")
+
+
+def whole(value: Any, key: str) -> None:
+    """Check that a value is a whole number from 1 on.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UsageError(f"{key}: found {value!r}; expected a whole number, 1 at least")
 
 
 def _check(hint: Any, value: Any, key: str) -> Any:

@@ -126,7 +126,7 @@ class MultiheadAttention(nn.Module):
     def forward(self, query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None) -> Tensor:
         """Attend from query (B, T_q, D) to key and value (B, T_k, D): (B, T_q, D).
 
-        A query that sees no key attends to nothing: its heads are 0.
+        A query that sees no key gives 0.
         """
         if query is key is value:
             projected = F.linear(query, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
@@ -136,7 +136,7 @@ class MultiheadAttention(nn.Module):
         q, k, v = (x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2) for x in projected)
         heads = attend(q, k, v, visible, self.rate if self.training else 0.0)
         out: Tensor = self.out_proj(heads.transpose(1, 2).flatten(2))
-        return out
+        return out if visible is None else torch.where(visible.any(dim=-1).any(dim=1).unsqueeze(-1), out, 0)
 
 
 class EncoderLayer(nn.Module):

@@ -218,7 +218,7 @@ def _load(kind: str, source: str) -> Any:
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        return getattr(transformers, kind).from_pretrained(source)
+        return getattr(transformers, kind).from_pretrained(source, trust_remote_code=False)  # a folder may bring code of its own
     except (OSError, ValueError) as e:
         reason = str(e).splitlines()[0].rstrip(".")
         raise ValueError(
