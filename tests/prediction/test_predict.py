@@ -123,6 +123,7 @@ def test_what_a_prediction_holds(predictor, arrays):
 
 
 def test_the_batch_size_makes_no_difference_and_a_batch_is_taken(predictor, arrays):
+    arrays = {m: np.nan_to_num(x, neginf=0) for m, x in arrays.items()}  # a batch made from arrays is finite
     whole = predictor.predict(**arrays)
     batch = dhmd.FeatureBatch.from_arrays(**arrays)
     for found in (predictor.predict(batch, batch_size=3), predictor.predict(batch, batch_size=1)):
@@ -156,6 +157,8 @@ def test_non_finite_values_follow_the_runs_policy(finished, predictor, arrays, t
         (lambda a: a.pop("acoustic"), r"acoustic\n  found:      none; there are language, vision"),
         (lambda a: a.update(touch=a["vision"]), "touch is no modality of the run"),
         (lambda a: a.update(vision=a["vision"][0]), r"vision: features must be \(B, T, d\)"),
+        (lambda a: a.update(vision=[["a"]]), "vision: no array of numbers"),
+        (lambda a: a.clear(), "batch sizes differ|language\n  found:      none"),
         (lambda a: a.update(vision=a["vision"][:4]), "batch sizes differ"),
         (lambda a: a.update({m: x[:0] for m, x in a.items()}), "found:      no samples"),
     ],

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dhmd.batch import LANGUAGE, FeatureBatch, FeatureSpec
+from dhmd.batch import LANGUAGE, FeatureBatch, FeatureSpec, real_frames
 from dhmd.data.problem import problem
 from dhmd.errors import DataError
 from dhmd.nn.temporal import Flatten
@@ -143,7 +143,14 @@ class Predictor:
         read = {m: features[m] for m in self.modalities if m in features}
         if not self.modalities and tokens is not None:
             read = {LANGUAGE: np.zeros((len(tokens), 1, 1))}  # a batch has features; the text encoder puts its own in their place
-        return FeatureBatch.from_arrays(**read, tokens=tokens if self.needs_tokens else None)
+        tensors = {m: _tensor(m, x, torch.float32) for m, x in read.items()}
+        if odd := next((m for m, x in tensors.items() if x.ndim != 3), None):
+            raise ValueError(f"{odd}: features must be (B, T, d), found shape {tuple(tensors[odd].shape)}")
+        return FeatureBatch(  # not from_arrays: NaN and infinite values are the run's policy's to judge
+            features=tensors,
+            masks={m: real_frames(x) for m, x in tensors.items()},
+            tokens=_tensor("tokens", tokens, torch.long) if self.needs_tokens and tokens is not None else None,
+        )
 
     @torch.inference_mode()
     def _compute(self, batch: FeatureBatch, edges: dict[str, EdgeRecord]) -> dict[tuple[str, ...], Tensor]:
@@ -158,6 +165,13 @@ class Predictor:
                 if seen.edges.weights is not None:
                     found["edges", space] = seen.edges.weights
         return found
+
+
+def _tensor(name: str, values: Any, dtype: torch.dtype) -> Tensor:
+    try:
+        return torch.as_tensor(values).detach().to("cpu", dtype)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name}: no array of numbers ({str(error).splitlines()[0]})") from error
 
 
 def load(run: str | Path, device: str = "cpu") -> Predictor:
