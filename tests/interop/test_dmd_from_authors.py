@@ -91,6 +91,13 @@ def test_bert_is_taken_where_present():
     ("change", "message"),
     [
         (lambda w: w.clear(), "proj_l.weight is missing"),
+        (lambda w: w.update({"x": [1]}), "expected names and tensors; found 'x': list"),
+        (lambda w: w.pop("proj_v.weight"), "lacks proj_v.weight"),
+        (lambda w: w.update({"proj_v.weight": torch.zeros(8, 6)}), r"proj_v.weight: found shape \(8, 6\), expected 3 axes"),
+        (lambda w: w.update({"proj_v.weight": torch.zeros(0, 6, 3)}), "none of them empty"),
+        (lambda w: w.update({"align_c_l.weight": torch.zeros(8, 41)}), r"align_c_l.weight: found shape \(8, 41\)"),
+        (lambda w: w.update({"proj_l.weight": torch.zeros(8, 8, 3)}), "leaves out their projection"),
+        (lambda w: [w.pop(k) for k in list(w) if k.startswith("trans_")], "lacks .trans_l_with_a.layers"),
         (lambda w: w.pop("out_layer.weight"), "lacks out_layer.weight"),
         (lambda w: w.update(extra=torch.zeros(1)), "has arrays that DMD has not: extra"),
         (lambda w: w.update({"proj1.weight": torch.zeros(3, 3)}), r"proj1.weight: found shape \(3, 3\), expected"),
@@ -101,6 +108,18 @@ def test_what_is_not_a_checkpoint_of_theirs_is_refused(change, message):
     change(weights)
     with pytest.raises(DataError, match=message):
         dmd_from_authors(weights, n_heads=2)
+
+
+@pytest.mark.parametrize(("what", "message"), [(None, "found NoneType"), ([1], "found list")])
+def test_what_is_no_mapping_is_refused(what, message):
+    with pytest.raises(DataError, match=message):
+        dmd_from_authors(what)
+
+
+def test_heads_must_be_a_number():
+    _, weights = authors_state_dict(8, 2, dict.fromkeys(LETTERS, 3), dict.fromkeys(LETTERS, 6), dict.fromkeys(LETTERS, 7))
+    with pytest.raises(DataError, match="n_heads: found '2'; expected a whole number"):
+        dmd_from_authors(weights, n_heads="2")
 
 
 def test_heads_that_do_not_divide_the_width():

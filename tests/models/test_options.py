@@ -5,9 +5,10 @@ import torch
 from presets import MODALITIES_OF_TEST as MODALITIES
 from presets import NO_DROPOUT, SPEC, batch, build, configuration
 
-from dhmd.batch import FeatureSpec
+from dhmd.batch import FeatureSpec, edge_pairs
 from dhmd.errors import UsageError
 from dhmd.losses import Objective
+from dhmd.losses.matching import code_divergence_loss
 from dhmd.models import DecoupledDistillation, TextOnly
 from dhmd.nn.temporal import Flatten, MaskedMean
 
@@ -148,6 +149,25 @@ def test_weights_of_the_objective_are_the_authors():
     torch.testing.assert_close(
         terms["total"] - rest, 0.1 * (terms["homogeneous_matching"] + terms["heterogeneous_matching"]), rtol=1e-3, atol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    ("override", "weights"),
+    [
+        ("edges=learned", lambda edges: edges.weights),
+        ("edges=fixed", lambda edges: edges.prior.expand(4, 6)),
+        ("edges=uniform", lambda edges: torch.full((4, 6), 1 / 6)),
+        (None, lambda edges: torch.full((4, 6), 1 / 6)),
+    ],
+)
+def test_code_divergence_follows_the_edges_of_its_space(override, weights):
+    key = "model.heterogeneous.distillation"
+    change = f"{key}=null" if override is None else f"{key}.{override}"
+    _, outputs, terms = outputs_of(change, "objective.matching=code_kl", model="dhmd")
+    space = outputs.heterogeneous
+    expected = code_divergence_loss(edge_pairs(MODALITIES), weights(space.edges), space.activations)
+    torch.testing.assert_close(terms["heterogeneous_matching"], expected)
+    assert expected > 0
 
 
 def test_infonce_learns_its_scale():

@@ -49,7 +49,8 @@ def dmd_from_authors(state_dict: Mapping[str, Tensor], n_heads: int = 10) -> Dec
         n_heads: attention heads, which no shape tells: 10 for CMU-MOSI, 6 or 10 for CMU-MOSEI.
 
     Raises:
-        DataError: a name is missing or left over, or shapes contradict each other.
+        DataError: a name is missing or left over, shapes contradict each other, or a modality has the common width: its projection,
+            which the checkpoint holds, is one that the authors' network leaves out.
     """
     arrays, bert = _sorted_out(state_dict)
     plan = plan_of(state_dict, n_heads)
@@ -65,7 +66,10 @@ def dmd_from_authors(state_dict: Mapping[str, Tensor], n_heads: int = 10) -> Dec
         if their_name not in arrays:
             raise DataError(f"the authors' checkpoint lacks {their_name}")
         left.discard(their_name)
-        value = _axes(their_name, arrays[their_name])
+        try:
+            value = _axes(their_name, arrays[their_name])
+        except RuntimeError as e:
+            raise DataError(f"{their_name}: found shape {tuple(arrays[their_name].shape)}; {e}") from e
         if value.shape != expected[our_name].shape:
             raise DataError(f"{their_name}: found shape {tuple(value.shape)}, expected {tuple(expected[our_name].shape)}")
         if not value.isfinite().all():
@@ -91,13 +95,13 @@ def plan_of(state_dict: Mapping[str, Tensor], n_heads: int | None = None) -> Pla
     dims, lengths, kernels = {}, {}, {}
     try:
         for m, x in LETTERS.items():
-            width, dims[m], kernels[m] = (int(n) for n in arrays[f"proj_{x}.weight"].shape)
-            lengths[m] = arrays[f"proj1_{x}_low.weight"].shape[1] // width + kernels[m] - 1
+            width, dims[m], kernels[m] = _shape(arrays, f"proj_{x}.weight", 3)
+            lengths[m] = _shape(arrays, f"proj1_{x}_low.weight", 2)[1] // width + kernels[m] - 1
         layers = 1 + max((int(k.split(".")[2]) for k in arrays if k.startswith(FIRST_LAYERS)), default=-1)
         if not layers:
             raise KeyError(f"{FIRST_LAYERS}*")
         units = {
-            space: int(arrays[f"{space}_gd.W_logit.weight"].shape[0]) if f"{space}_gd.W_logit.weight" in arrays else None
+            space: _shape(arrays, f"{space}_gd.W_logit.weight", 2)[0] if f"{space}_gd.W_logit.weight" in arrays else None
             for space in ("homo", "hetero")
         }
         sizes = bert_sizes(bert) if bert else None
@@ -106,6 +110,10 @@ def plan_of(state_dict: Mapping[str, Tensor], n_heads: int | None = None) -> Pla
     n_heads = HEADS.get(width) if n_heads is None else n_heads
     if n_heads is None:
         raise DataError(f"the number of attention heads is in no array, and width {width} is none of the authors'; give it (--heads N)")
+    if isinstance(n_heads, bool) or not isinstance(n_heads, int):
+        raise DataError(f"n_heads: found {n_heads!r}; expected a whole number: the authors use 10 (CMU-MOSI) or 6 (MOSEI)")
+    if skipped := [m for m, dim in dims.items() if dim == width]:
+        raise DataError(f"the {skipped[0]} features have the common width {width}: the authors' network leaves out their projection")
     if n_heads < 1 or width % n_heads:
         raise DataError(
             f"n_heads={n_heads} does not divide the width {width} of this checkpoint; the authors use 10 (CMU-MOSI) or 6 (MOSEI)"
@@ -134,7 +142,7 @@ def plan_of(state_dict: Mapping[str, Tensor], n_heads: int | None = None) -> Pla
 
 def _sorted_out(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The network's arrays and BERT's, without what is ignored, by bare names."""
-    arrays = {_bare(k): v for k, v in state_dict.items() if not k.endswith((".version", "._float_tensor"))}
+    arrays = _arrays(state_dict)
     if "proj_l.weight" not in arrays:
         some = ", ".join(list(arrays)[:3]) or "none"
         raise DataError(f"these are not the weights of the authors' DMD: proj_l.weight is missing; found {len(arrays)} arrays: {some}, ...")
@@ -142,9 +150,28 @@ def _sorted_out(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], di
     return arrays, bert
 
 
+def _arrays(state_dict: Any) -> dict[str, Tensor]:
+    """The checkpoint's arrays by their bare names, without what carries no weight."""
+    if not isinstance(state_dict, Mapping):
+        raise DataError(f"expected a mapping of names to arrays, as the authors save it; found {type(state_dict).__name__}")
+    for name, value in state_dict.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise DataError(f"expected names and tensors; found {name!r}: {type(value).__name__}")
+    return {_bare(k): v for k, v in state_dict.items() if not k.endswith((".version", "._float_tensor"))}
+
+
 def _bare(name: str) -> str:
     name = name.removeprefix("module.")
     return name.removeprefix("model.").removeprefix("Model.")
+
+
+def _shape(arrays: Mapping[str, Tensor], name: str, rank: int) -> tuple[int, ...]:
+    if name not in arrays:
+        raise DataError(f"the authors' checkpoint lacks {name}")
+    shape = tuple(arrays[name].shape)
+    if len(shape) != rank or 0 in shape:
+        raise DataError(f"{name}: found shape {shape}, expected {rank} axes, none of them empty")
+    return shape
 
 
 def _names(network: DecoupledDistillation) -> Iterator[tuple[str, str]]:
