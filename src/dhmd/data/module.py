@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,7 @@ class FeatureDataModule(LightningDataModule):
         if self._store is None:
             return
         self._tokens, self._datasets = tokens_of_splits(self._store, self.tokens_from, tokenizer), {}
+        self.spec = replace(self.spec, token_length=None if self._tokens is None else int(self._tokens["train"].shape[-1]))
         if self._store.text_only and not required:
             raise problem(
                 self.path or self._store.path,
@@ -223,6 +225,10 @@ class FeatureDataModule(LightningDataModule):
     def texts(self, split: str) -> list[str] | None:
         """Texts of the samples, None where the file has none."""
         return self.store.raw_text(split)
+
+    def tokens(self, split: str) -> Tokens | None:
+        """(N, 3, T) token ids, mask and segments that batches of the split carry; None without."""
+        return None if self._tokens is None else self._tokens[split]
 
     def labels(self, split: str) -> torch.Tensor:
         """(N,) labels as the task has them, in file order."""

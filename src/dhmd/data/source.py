@@ -30,10 +30,14 @@ class Source:
 
 @dataclass(frozen=True)
 class State:
-    """What can be seen of a source without reading it: size in bytes, time of the last change in ns."""
+    """What can be seen of a source without reading it: size in bytes, times in ns of the last change and of the last touch.
+
+    A copy can bring an old time of change with it, never an old time of touch (ctime).
+    """
 
     size: int
     mtime_ns: int
+    ctime_ns: int
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -46,9 +50,11 @@ def state_of(source: Path | IO[bytes]) -> State:
     """The state of an open file or of a folder."""
     if isinstance(source, Path):
         stats = [p.stat() for p in files_of(source)]
-        return State(sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0))
+        return State(
+            sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0), max((s.st_ctime_ns for s in stats), default=0)
+        )
     status = os.fstat(source.fileno())
-    return State(status.st_size, status.st_mtime_ns)
+    return State(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def sha256_of(source: Path | IO[bytes]) -> str:

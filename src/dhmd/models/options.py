@@ -90,9 +90,9 @@ def parse(kind: type[T], values: Any, key: str) -> T:
         raise UsageError(f"{key}.{unknown[0]}: no such option; expected among {', '.join(names)}")
     checked = {name: _check(hints[name], value, f"{key}.{name}") for name, value in values.items()}
     options = kind(**checked)
-    for name, allowed in getattr(kind, "RANGES", {}).items():
+    for name, (low, high) in getattr(kind, "RANGES", {}).items():
         if getattr(options, name) is not None:
-            within(getattr(options, name), *allowed, f"{key}.{name}")
+            within(getattr(options, name), low, high, f"{key}.{name}")
     return options
 
 

