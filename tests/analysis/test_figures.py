@@ -157,7 +157,7 @@ drawn = dict(figures(read_run(Path({str(folder)!r}))))
 save(drawn["edge_graphs"], Path({str(tmp_path)!r}), "theirs")
 sys.exit("matplotlib.pyplot" in sys.modules)
 """
-    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603
+    subprocess.run([sys.executable, "-c", code], check=True)
     save(dict(figures(read_run(folder)))["edge_graphs"], tmp_path, "ours")
     for kind in ("png", "svg"):
         assert (tmp_path / f"ours.{kind}").read_bytes() == (tmp_path / f"theirs.{kind}").read_bytes()
