@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
+import yaml
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dhmd.composition import guarded_composition
 from dhmd.config import closest, conf_dir
-from dhmd.errors import DhmdError, UsageError
+from dhmd.errors import DhmdError, RunError, UsageError
 
 WITH_VALUE = frozenset(
     {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--info", "-i"}
@@ -59,7 +61,7 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Di
         UsageError: an override or a file it names is wrong.
     """
     path = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []
-    with _user_errors(overrides), hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+    with _user_errors(overrides), guarded_composition(), hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = hydra.compose("train", [*overrides, *path], return_hydra_config=True)
     choices = cfg.hydra.runtime.choices
     OmegaConf.set_struct(cfg, False)
@@ -88,7 +90,7 @@ def _run(arguments: Sequence[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come to us instead of being printed there
     sys.argv = ["dhmd", *arguments]  # Hydra reads it, and names the completion after it
     try:
-        with _user_errors(arguments):
+        with _user_errors(arguments), guarded_composition():
             hydra.main(config_path=str(conf_dir()), config_name="train", version_base="1.3")(_job)()
     finally:
         sys.argv, _typed = _typed, []
@@ -120,6 +122,12 @@ def _resumed(arguments: list[str]) -> list[str]:
             run = Path(value).absolute()
             if not (run / "config.yaml").is_file():
                 raise UsageError(f"resume={value}: not a run folder; expected config.yaml in it")
+            try:
+                recorded = yaml.safe_load((run / "config.yaml").read_text())
+            except (yaml.YAMLError, UnicodeDecodeError) as error:
+                raise RunError(f"{run / 'config.yaml'}: damaged: {str(error).splitlines()[0]}") from error
+            if not isinstance(recorded, dict) or "hydra" in recorded:
+                raise RunError(f"{run / 'config.yaml'}: not the configuration of a run; expected a mapping of ours without a key 'hydra'")
             own = [f"--config-dir={run}", "--config-name=config", "resume=true", f"run_dir='{run}'", f"hydra.run.dir='{run}'"]
             arguments[i : i + 1] = [*own, "hydra.job.name=train", "hydra/job_logging=stdout", "hydra.output_subdir=null"]
     return arguments

@@ -136,6 +136,30 @@ def test_a_users_own_configs_are_found(dhmd_train, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    "foreign",
+    [
+        "callbacks: {e: {_target_: numpy.save, file: RAN, arr: [1]}}",
+        "job_logging: {handlers: {e: {class: numpy.save, file: RAN, arr: [1]}}}",
+        "job_logging: {handlers: {e: {(): numpy.save, file: RAN, arr: [1]}}}",
+        "job_logging: {handlers: {console: {stream: 'ext://os.environ'}}}",
+    ],
+)
+def test_a_config_from_somebody_else_runs_nothing_through_hydra(foreign, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    text = "# @package _global_\nhydra:\n  " + foreign.replace("RAN", str(tmp_path / "ran")) + "\n"
+    (tmp_path / "theirs" / "experiment").mkdir(parents=True)
+    (tmp_path / "theirs" / "experiment" / "x.yaml").write_text(text)
+    assert main(["train", "--config-dir=theirs", "experiment=x"]) == 2
+    assert "is refused" in capfd.readouterr().err
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text(text)
+    assert main(["train", "resume=run"]) == 1
+    assert "not the configuration of a run" in capfd.readouterr().err
+    assert not list(tmp_path.glob("ran*"))
+
+
+@pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
         (["data=mosi_alignd"], 2, "did you mean mosi_aligned"),
@@ -157,6 +181,20 @@ def test_a_users_own_configs_are_found(dhmd_train, tmp_path, capsys):
         (["text_encoder=bert", "text_encoder.source=."], 2, "text_encoder: cannot load the text encoder '.'"),
         (["trainer.max_epochs=many"], 2, "trainer.max_epochs: found 'many'"),
         (["callbacks.checkpoints=null"], 2, "callbacks.checkpoints is missing"),
+        (["experiment=null"], 2, "the configuration cannot be composed"),
+        (["model=null"], 2, "the configuration cannot be composed"),
+        (["labels.model=null"], 2, "labels.model: nothing found, expected a name for tables"),
+        (["optimisation.lr=-1"], 2, "optimisation.lr: found -1; expected a number, 0 or more"),
+        (["optimisation.group_lr.dictionaries=-1"], 2, "optimisation.group_lr.dictionaries: found -1"),
+        (["optimisation.factor=2"], 2, "optimisation.factor: found 2"),
+        (["optimisation.patience=-1"], 2, "optimisation.patience: found -1"),
+        (["optimisation.accumulation.clip_value=-1"], 2, "clip_value: found -1, expected a positive number"),
+        (["objective.weights.margin=null"], 2, "objective.weights.margin: found None; expected a number"),
+        (["trainer.max_epochs=0"], 2, "trainer.max_epochs: found 0; expected more than 0"),
+        (["+trainer.limit_val_batches=0"], 2, "trainer.limit_val_batches: found 0; expected more than 0"),
+        (["+trainer.accumulate_grad_batches=2"], 2, "trainer.accumulate_grad_batches: not possible here; optimisation.accumulation"),
+        (["trainer.accelerator=tpu"], 2, "trainer: "),
+        (["+hydra.callbacks.e._target_=numpy.load"], 2, "hydra.callbacks.e._target_: 'numpy.load' is refused"),
     ],
 )
 def test_a_users_mistake_gets_a_message_and_a_status(corpus, tmp_path, monkeypatch, capfd, arguments, status, message):
@@ -167,7 +205,7 @@ def test_a_users_mistake_gets_a_message_and_a_status(corpus, tmp_path, monkeypat
     assert message in err
     assert "dhmd: " in err
     assert "Traceback" not in err
-    assert not list(tmp_path.rglob("config.yaml")) or not list(tmp_path.rglob("checkpoints"))
+    assert list(tmp_path.iterdir()) == [], "a refused command leaves nothing behind"
 
 
 @pytest.mark.parametrize(

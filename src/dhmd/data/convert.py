@@ -77,7 +77,7 @@ def open_or_convert(
             if store is None or store.source_size != before.size:
                 continue
             seen = place.stat()  # its time of change is the source's; a source touched after it was made is read again
-            if seen.st_mtime_ns == before.mtime_ns and before.ctime_ns < seen.st_ctime_ns:
+            if seen.st_mtime_ns == before.mtime_ns and before.ctime_ns <= seen.st_ctime_ns:
                 return place
             sha256 = sha256 or sha256_of(source)
             if store.source_sha256 == sha256:

@@ -70,6 +70,8 @@ class Objective(nn.Module):
         super().__init__()
         if unknown := sorted(set(weights) - set(KEYS)):
             raise UsageError(f"objective.weights.{unknown[0]}: no such term; expected among {', '.join(KEYS)}")
+        if wrong := [k for k, v in weights.items() if isinstance(v, bool) or not isinstance(v, (int, float))]:
+            raise UsageError(f"objective.weights.{wrong[0]}: found {weights[wrong[0]]!r}; expected a number")
         chosen = {
             "orthogonality_axis": orthogonality_axis,
             "heterogeneous_representation": heterogeneous_representation,

@@ -29,6 +29,8 @@ class Accumulation(ABC):
     def __init__(self, batches: int = 1, clip_value: float | None = None) -> None:
         if batches < 1:
             raise ValueError(f"batches: found {batches}, expected at least 1")
+        if clip_value is not None and clip_value <= 0:
+            raise ValueError(f"clip_value: found {clip_value}, expected a positive number, or null for no clipping")
         self.batches = batches
         self.clip_value = clip_value
         self.seen = 0

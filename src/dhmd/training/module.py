@@ -74,7 +74,8 @@ class DistillationModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Adam over the network's groups, and its schedule (stepped by hand after validation)."""
         groups: dict[str, list[nn.Parameter]] = self.network.parameter_groups()  # type: ignore[operator]
-        groups["network"] = [*groups.get("network", []), *self.objective.parameters()]
+        if own := list(self.objective.parameters()):  # the scale of InfoNCE
+            groups["dictionaries"] = [*groups.get("dictionaries", []), *own]
         optimizer = self.optimisation.optimizer(groups)
         return {
             "optimizer": optimizer,

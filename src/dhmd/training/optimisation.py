@@ -43,6 +43,14 @@ class Optimisation:
         unknown = set(group_lr or {}) - set(GROUPS)
         if unknown:
             raise UsageError(f"optimisation.group_lr: unknown group {sorted(unknown)}, expected some of {list(GROUPS)}")
+        rates = {"lr": lr, **{f"group_lr.{name}": value for name, value in (group_lr or {}).items() if value is not None}}
+        for name, value in {**rates, "weight_decay": weight_decay}.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+                raise UsageError(f"optimisation.{name}: found {value!r}; expected a number, 0 or more")
+        if not 0 < factor < 1:
+            raise UsageError(f"optimisation.factor: found {factor}; expected a number between 0 and 1")
+        if patience < 0:
+            raise UsageError(f"optimisation.patience: found {patience}; expected 0 or more epochs")
         self.lr = lr
         self.group_lr = dict(group_lr or {})
         self.weight_decay = weight_decay

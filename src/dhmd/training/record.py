@@ -22,8 +22,13 @@ from dhmd.training.collect import Collected
 from dhmd.training.environment import environment
 
 SCHEMA = 1
-FREE_TO_CHANGE = ("resume", "run_dir", "trainer", "logger", "callbacks", "labels", "data.num_workers", "data.in_memory", "data.path")
+FREE_TO_CHANGE = (
+    *("resume", "run_dir", "trainer", "logger", "callbacks", "labels"),
+    *("data.num_workers", "data.in_memory", "data.path", "data.cache_dir"),
+)
 """What may differ when a run is resumed: how it is computed and watched, not what is learned."""
+NOT_FREE = ("trainer.precision", "trainer.limit_train_batches", "trainer.overfit_batches")
+"""Of these, what does change what is learned."""
 
 
 class RunFolder:
@@ -92,7 +97,25 @@ class RunFolder:
                 )
             if self.started:
                 _check_same(self.config(), config, self.path)
-            yield
+            try:
+                yield
+            finally:
+                self.vanish()
+
+    def vanish(self) -> None:
+        """Leave nothing of a run that was refused before it began; do nothing if it began."""
+        if self.started or not self.path.is_dir():
+            return
+        for name in ("train.log", "wandb_id", ".lock"):
+            (self.path / name).unlink(missing_ok=True)
+        here = Path.cwd()
+        for folder in (self.path, *self.path.parents):  # Hydra made them; what holds anything else stays
+            if folder != self.path and here not in folder.parents:
+                break
+            try:
+                folder.rmdir()
+            except OSError:
+                break
 
     def begin(self, config: Mapping[str, Any], data: Mapping[str, Any]) -> None:
         """Write what is known before training. A command that is refused before this leaves no run.
@@ -102,7 +125,10 @@ class RunFolder:
         """
         data_file = self.path / "data.json"
         if self.started:
-            before = json.loads(data_file.read_text())["source"]
+            try:
+                before = json.loads(data_file.read_text())["source"]
+            except (OSError, ValueError, KeyError) as error:
+                raise RunError(f"{data_file}: damaged or missing: {error}; start anew in another hydra.run.dir") from error
             if before["sha256"] != data["source"]["sha256"]:
                 raise RunError(
                     f"{self.path}: the run was started with {before['name']} (SHA-256 {before['sha256']}), "
@@ -190,7 +216,8 @@ def _check_same(recorded: Mapping[str, Any], now: Mapping[str, Any], path: Path)
     differing = [
         f"{key} (recorded {before.get(key, 'absent')!r}, now {after.get(key, 'absent')!r})"
         for key in sorted({*before, *after})
-        if before.get(key) != after.get(key) and not any(key == free or key.startswith(f"{free}.") for free in FREE_TO_CHANGE)
+        if before.get(key) != after.get(key)
+        and (key in NOT_FREE or not any(key == free or key.startswith(f"{free}.") for free in FREE_TO_CHANGE))
     ]
     if differing:
         raise RunError(
@@ -209,9 +236,10 @@ def _locked(path: Path) -> Iterator[None]:
         return
     handle = os.open(path, os.O_RDWR | os.O_CREAT)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"{path.parent}: another process is training in this folder") from error
         yield
-    except BlockingIOError as error:
-        raise UsageError(f"{path.parent}: another process is training in this folder") from error
     finally:
         os.close(handle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from uuid import uuid4
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import ProgressBar
@@ -22,7 +24,7 @@ from dhmd.analysis.figures import write_figures
 from dhmd.atomic import write_text
 from dhmd.config import instantiate, to_plain
 from dhmd.data.module import FeatureDataModule
-from dhmd.errors import UsageError
+from dhmd.errors import RunError, UsageError
 from dhmd.evaluation.runs import read_run
 from dhmd.training.build import build_data, build_module, whole_split
 from dhmd.training.checkpoints import BEST, LAST, Checkpoints
@@ -33,6 +35,14 @@ from dhmd.training.record import RunFolder
 from dhmd.training.recorder import Recorder
 
 log = logging.getLogger(__name__)
+TRAINER_REFUSED = {
+    "accumulate_grad_batches": "optimisation.accumulation.batches says how many micro-batches make a step",
+    "gradient_clip_val": "optimisation.accumulation.clip_value clips gradients",
+    "gradient_clip_algorithm": "optimisation.accumulation.clip_value clips gradients, by value",
+    "check_val_every_n_epoch": "every epoch is validated: the learning rate and the choice of the epoch look at it",
+    "val_check_interval": "every epoch is validated once, at its end",
+}
+"""Options of Lightning's Trainer that have no meaning here."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +76,13 @@ def train(cfg: DictConfig) -> TrainResult:
         DataError: the data is missing or wrong.
         RunError: the run cannot be resumed, or training diverged.
     """
-    config = _validated(to_plain(cfg))
+    config = to_plain(cfg)
     folder = RunFolder(Path(config["run_dir"]))
+    try:
+        config = _validated(config)
+    except UsageError:
+        folder.vanish()
+        raise
     main = getattr(rank_zero_only, "rank", 0) == 0  # of several processes that train together, one writes
     with folder.claimed(config, resume=bool(config["resume"])) if main else nullcontext():
         if folder.finished:
@@ -94,11 +109,15 @@ def _train(config: dict[str, Any], folder: RunFolder) -> TrainResult:
         folder.begin(config, data.description())
     last = folder.checkpoints / LAST
     resumed = last.exists()
+    if resumed:
+        _readable(last)
     try:
         try:
             trainer.fit(module, datamodule=data, ckpt_path=last if resumed else None, weights_only=True)
         except SystemExit as end:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from end
+        except MisconfigurationException as error:
+            raise UsageError(f"trainer: {error}") from error
         if not trainer.is_global_zero:
             return TrainResult(folder.path, {"selection": {"value": float("nan")}}, main=False)
         metrics = _finish(config, folder, data, module, trainer, recorder, parameters)
@@ -121,7 +140,7 @@ def _finish(
 ) -> dict[str, Any]:
     """After training: the best epoch's weights, validation once more, the test split for the first and only time."""
     checkpoints = next(c for c in trainer.callbacks if isinstance(c, Checkpoints))  # type: ignore[attr-defined]
-    best = torch.load(folder.checkpoints / BEST, weights_only=True, map_location="cpu")
+    best = _readable(folder.checkpoints / BEST)
     module.load_state_dict(best["state_dict"])
     device, loss, task = trainer.strategy.root_device, module.optimisation.validation_loss, module.spec.task
     valid = collect(module.network, whole_split(data, "valid"), data.ids("valid"), task, loss, device)
@@ -150,6 +169,19 @@ def _finish(
     return dict(read_run(folder.path).metrics)
 
 
+def _readable(path: Path) -> dict[str, Any]:
+    """A checkpoint of the run's own.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    try:
+        found: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise RunError(f"{path}: missing or damaged ({str(error).splitlines()[0]}); start anew in another hydra.run.dir") from error
+    return found
+
+
 def _trainer(config: dict[str, Any], folder: RunFolder, recorder: Recorder) -> pl.Trainer:
     callbacks = [recorder, *_group(config, "callbacks")]
     bars = sys.stderr.isatty()
@@ -157,9 +189,11 @@ def _trainer(config: dict[str, Any], folder: RunFolder, recorder: Recorder) -> p
         callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
     wandb = {"wandb": {"config": config, "id": _wandb_id(folder)}} if (config["logger"] or {}).get("wandb") else {}
     loggers = _group(config, "logger", **wandb)
-    trainer: pl.Trainer = instantiate(
-        config["trainer"], "trainer", callbacks=callbacks, logger=loggers, enable_progress_bar=bars, default_root_dir=str(folder.path)
-    )
+    own = {"callbacks": callbacks, "logger": loggers, "enable_progress_bar": bars, "default_root_dir": str(folder.path)}
+    try:
+        trainer: pl.Trainer = instantiate(config["trainer"], "trainer", **own)
+    except MisconfigurationException as error:
+        raise UsageError(f"trainer: {error}") from error
     if not any(isinstance(c, Checkpoints) for c in callbacks):
         raise UsageError(
             "callbacks.checkpoints is missing: without it there is no best epoch; expected dhmd.training.checkpoints.Checkpoints"
@@ -174,10 +208,26 @@ def _group(config: Mapping[str, Any], name: str, **extra: dict[str, Any]) -> lis
 
 
 def _validated(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with an absolute data path, so that its run can be evaluated from any folder."""
     seed = config["seed"]
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise UsageError(f"seed: found {seed!r}, expected a whole number from 0 to 2**32 - 1")
-    return dict(config)
+    for group in ("data", "text_encoder", "model", "objective", "optimisation", "trainer", "callbacks", "labels"):
+        if not isinstance(config[group], dict):
+            raise UsageError(f"{group}: found {config[group]!r}, expected a choice; leave it out for the default one")
+    if nameless := [key for key in ("model", "data") if not config["labels"].get(key)]:
+        raise UsageError(f"labels.{nameless[0]}: nothing found, expected a name for tables")
+    trainer = config["trainer"]
+    for key, instead in TRAINER_REFUSED.items():
+        if trainer.get(key) is not None:
+            raise UsageError(f"trainer.{key}: not possible here; {instead}")
+    for key in ("max_epochs", "limit_train_batches", "limit_val_batches"):
+        if isinstance(trainer.get(key), int | float) and not trainer[key] > 0:
+            raise UsageError(f"trainer.{key}: found {trainer[key]}; expected more than 0: selection needs an epoch and its validation")
+    data = dict(config["data"])
+    if data.get("path"):
+        data["path"] = str(Path(data["path"]).expanduser().absolute())
+    return {**config, "data": data}
 
 
 def _wandb_id(folder: RunFolder) -> str:

@@ -1,0 +1,62 @@
+"""What Hydra itself would build from a composed configuration, before any of ours is asked: refused unless it is Hydra's own.
+
+A config file from somebody else can set ``hydra.callbacks`` or a logging handler, and Hydra calls what they name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl  # the one place that every composition passes, each job's of a sweep too
+from omegaconf import DictConfig, OmegaConf
+
+from dhmd.errors import UsageError
+
+CALLED = ("_target_", "class", "()", "factory")
+TRUSTED = ("hydra._internal.core_plugins.", "hydra_plugins.")
+LOGGING = ("logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "logging.Formatter", "colorlog.ColoredFormatter")
+STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
+
+
+@contextmanager
+def guarded_composition() -> Iterator[None]:
+    """While this holds, a configuration whose ``hydra`` part names foreign code does not come out of Hydra's loader.
+
+    Raises:
+        UsageError: from within a composition; also where Hydra says ValueError, as for ``experiment=null``.
+    """
+    load = ConfigLoaderImpl.load_configuration
+
+    def checked(self: ConfigLoaderImpl, *args: Any, **kwargs: Any) -> DictConfig:
+        try:
+            cfg = load(self, *args, **kwargs)
+        except ValueError as error:
+            raise UsageError(f"the configuration cannot be composed: {str(error).strip().splitlines()[0]}") from error
+        refuse_foreign(OmegaConf.to_container(cfg.hydra, resolve=False), "hydra")
+        return cfg
+
+    ConfigLoaderImpl.load_configuration = checked  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
+
+
+def refuse_foreign(node: Any, path: str) -> None:
+    """Look for what would be called or imported.
+
+    Raises:
+        UsageError: it is neither Hydra's nor the logging library's.
+    """
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if key in CALLED and isinstance(value, str) and value not in LOGGING and not value.startswith(TRUSTED):
+                raise UsageError(f"{path}.{key}: {value!r} is refused: a configuration may not name code to run")
+            refuse_foreign(value, f"{path}.{key}")
+    elif isinstance(node, list):
+        for i, value in enumerate(node):
+            refuse_foreign(value, f"{path}[{i}]")
+    elif isinstance(node, str) and "ext://" in node and node not in STREAMS:
+        raise UsageError(f"{path}: {node!r} is refused: a configuration may not import code")
