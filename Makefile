@@ -43,10 +43,10 @@ demo: $(INSTALLED)  ## train DHMD on the embedded synthetic corpus and print its
 	$(BIN)/dhmd train experiment=demo
 
 test: $(INSTALLED)  ## the fast tests
-	$(BIN)/python -m pytest -q -m "not slow" $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest -q -n 2 -m "not slow" $(PYTEST_OPTIONS)
 
 test-all: $(INSTALLED)  ## all tests
-	$(BIN)/python -m pytest -q $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest -q -n 2 $(PYTEST_OPTIONS)
 
 lint: $(INSTALLED)  ## style, types and import contracts
 	$(BIN)/ruff check .
