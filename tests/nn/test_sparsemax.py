@@ -33,3 +33,7 @@ def test_is_the_projection():
 
 def test_large_scores_stay_exact():
     torch.testing.assert_close(sparsemax(torch.tensor([1e4, 1e4 - 0.5, 0.0])), torch.tensor([0.75, 0.25, 0.0]))
+
+
+def test_nan_comes_out_as_nan():
+    assert sparsemax(torch.tensor([[float("nan"), 1.0], [0.0, 5.0]])).isnan().tolist() == [[True, True], [False, False]]
