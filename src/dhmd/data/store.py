@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -169,6 +170,7 @@ class Store:
         """Read the bytes of ``x`` from the file, from a row on."""
         if self._opened is None or self._opened[0] != os.getpid():
             file = self.path.open("rb", buffering=0)
+            weakref.finalize(self, file.close)  # a store lives as long as its data module; nobody closes it by hand
             # looked up in this very file: another process may have put a new one in its place
             self._opened = os.getpid(), file, self._offsets(file)
         _, file, offsets = self._opened
