@@ -1,6 +1,6 @@
 """The losses of self-regression: reconstruction, cycle, orthogonality. Padded frames do not count where masks are given.
 
-Source: CVPR 2023, equations 1 to 3; their sums and means from the authors' code.
+Source: DMD, CVPR 2023; sums and means from the authors' code.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The losses of a Graph Distillation Unit: distances along its edges, and how far the edges are from their prior.
 
 Teachers are detached, edge weights are not. Distances are sums over features, then means over the batch.
-Source: CVPR 2023, equation 7; the regulariser and the repulsion are in the authors' code only.
+Source: DMD, CVPR 2023, in the form of the authors' code; the regulariser and the repulsion are in the authors' code only.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def margin_loss(vectors: Mapping[str, Tensor], label: Tensor, task: Task = "regr
         margin: scale of the margin.
 
     Source:
-        CVPR 2023, equation 4; pairs and margins from the authors' code.
+        DMD, CVPR 2023; pairs and margins from the authors' code.
     """
     rows = F.normalize(torch.cat(list(vectors.values())), dim=-1)
     labels = label.repeat(len(vectors)).to(rows.dtype)

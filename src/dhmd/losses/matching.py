@@ -27,7 +27,7 @@ def infonce_loss(codes: Mapping[str, Tensor], log_scale: Tensor) -> Tensor:
         log_scale: scalar, log of the inverse temperature; exp of it is capped at 100.
 
     Source:
-        Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021, section 2.3.
+        Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021.
     """
     scale = log_scale.exp().clamp(max=MAX_SCALE)
     losses = []

@@ -54,7 +54,7 @@ class Objective(nn.Module):
         UsageError: an unknown key or choice.
 
     Source:
-        CVPR 2023, equation 8; weights of the presets from the authors' code.
+        DMD, CVPR 2023; weights of the presets from the authors' code.
     """
 
     def __init__(

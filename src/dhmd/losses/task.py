@@ -20,7 +20,7 @@ def task_loss(prediction: Tensor, label: Tensor, task: Task, reduction: Literal[
         reduction: ``mean`` over the batch, a scalar, or ``none``, (B,).
 
     Source:
-        CVPR 2023, section 3.4 (L1, cross-entropy); authors' code.
+        DMD, CVPR 2023: L1 as in the authors' code.
     """
     if task == "multiclass":
         return F.cross_entropy(prediction, label.long(), reduction=reduction)

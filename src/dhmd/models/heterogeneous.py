@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from dhmd.models.options import SpaceOptions
-from dhmd.models.stages import build_dictionary, build_fusion, build_unit, edges_of, heads_on_codes
+from dhmd.models.stages import build_dictionary, build_fusion, build_unit, heads_on_codes, space_of
 from dhmd.nn.cross_modal import CrossModalAttention, SelfAttentionOnly
 from dhmd.nn.fusion import ResidualHead
 from dhmd.nn.temporal import last_real
@@ -56,17 +56,6 @@ class HeterogeneousBranch(nn.Module):
         """From private parts s_m (B, T'_m, d) by modality."""
         sequences = self.attention(private, masks)
         pooled = {m: last_real(h, masks[m]) for m, h in sequences.items()}
-        activations, codes = self.dictionary(sequences, masks)
-        heads = {m: head((codes if self.on_codes else pooled)[m]) for m, head in self.heads.items()}
-        logits = {m: h.logits for m, h in heads.items()}
-        representations = {m: h.refined for m, h in heads.items()}
-        space = Space(
-            sequences=sequences,
-            pooled=pooled,
-            logits=logits or None,
-            representations=representations or None,
-            edges=edges_of(self.unit, logits, representations),
-            activations=activations or None,
-            codes=codes or None,
-        )
-        return HeterogeneousOutput(space, self.join(pooled, codes))
+        found = self.dictionary(sequences, masks)
+        heads = {m: head((found.codes if self.on_codes else pooled)[m]) for m, head in self.heads.items()}
+        return HeterogeneousOutput(space_of(self.unit, found, sequences, pooled, heads, "refined"), self.join(pooled, found.codes))

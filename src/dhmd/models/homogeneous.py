@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dhmd.models.options import SpaceOptions
-from dhmd.models.stages import build_dictionary, build_fusion, build_unit, edges_of, heads_on_codes
+from dhmd.models.stages import build_dictionary, build_fusion, build_unit, heads_on_codes, space_of
 from dhmd.nn.attention import TransformerEncoder
 from dhmd.nn.fusion import ResidualHead
 from dhmd.nn.temporal import last_real
@@ -62,20 +62,11 @@ class HomogeneousBranch(nn.Module):
 
     def forward(self, shared: Mapping[str, Tensor], masks: Mapping[str, Tensor | None]) -> HomogeneousOutput:
         """From shared parts c_m (B, T'_m, d) by modality."""
-        activations, codes = self.dictionary(shared, masks)
-        read = codes if self.on_codes else {m: self.summary[m](x, masks[m]) for m, x in shared.items()}
+        found = self.dictionary(shared, masks)
+        read = found.codes if self.on_codes else {m: self.summary[m](x, masks[m]) for m, x in shared.items()}
         heads = {m: head(read[m]) for m, head in self.heads.items()}
-        logits = {m: h.logits for m, h in heads.items()}
-        representations = {m: h.hidden for m, h in heads.items()}  # after the ReLU, as the authors' in-place one leaves it
         pooled = {m: last_real(self.encoder[m](x, masks[m]), masks[m]) for m, x in shared.items()}
-        space = Space(
-            sequences=shared,
-            pooled=pooled,
-            logits=logits or None,
-            representations=representations or None,
-            edges=edges_of(self.unit, logits, representations),
-            activations=activations or None,
-            codes=codes or None,
-        )
+        # the hidden layer after its ReLU, as the authors' in-place one leaves it
+        space = space_of(self.unit, found, shared, pooled, heads, "hidden")
         shared_logits = self.shared_head(torch.cat(list(pooled.values()), dim=-1)).logits
-        return HomogeneousOutput(space, torch.cat(list(self.join(pooled, codes).values()), dim=-1), shared_logits)
+        return HomogeneousOutput(space, torch.cat(list(self.join(pooled, found.codes).values()), dim=-1), shared_logits)

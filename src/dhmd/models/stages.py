@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from torch import Tensor
 
 from dhmd.errors import UsageError
 from dhmd.models.options import SpaceOptions
-from dhmd.nn.dictionary import NoDictionary, SharedDictionary
-from dhmd.nn.fusion import CodeFusion, FeatureOnly
+from dhmd.nn.dictionary import Codes, NoDictionary, SharedDictionary
+from dhmd.nn.fusion import CodeFusion, FeatureOnly, HeadOutput
 from dhmd.nn.graph_distillation import GraphDistillationUnit
-from dhmd.outputs import Edges
+from dhmd.outputs import Edges, Space
 
 
 def heads_on_codes(options: SpaceOptions) -> bool:
@@ -56,6 +57,28 @@ def build_unit(
         return GraphDistillationUnit(modalities, logit_dim, repr_dim, o.width, o.edges, o.softmax_over, prior)
     except ValueError as e:
         raise UsageError(f"model.{space}.distillation: {e}") from e
+
+
+def space_of(
+    unit: GraphDistillationUnit | None,
+    found: Codes,
+    sequences: Mapping[str, Tensor],
+    pooled: Mapping[str, Tensor],
+    heads: Mapping[str, HeadOutput],
+    representation: Literal["hidden", "refined"],
+) -> Space:
+    """A space from what its stages made; ``representation`` names the layer of a head that the unit compares."""
+    logits = {m: h.logits for m, h in heads.items()}
+    representations: dict[str, Tensor] = {m: getattr(h, representation) for m, h in heads.items()}
+    return Space(
+        sequences=sequences,
+        pooled=pooled,
+        logits=logits or None,
+        representations=representations or None,
+        edges=edges_of(unit, logits, representations),
+        activations=found.activations or None,
+        codes=found.codes or None,
+    )
 
 
 def edges_of(unit: GraphDistillationUnit | None, logits: Mapping[str, Tensor], representations: Mapping[str, Tensor]) -> Edges | None:

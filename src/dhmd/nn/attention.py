@@ -1,6 +1,6 @@
 """The transformer of MulT as DMD uses it: pre-norm layers, one LayerNorm for query, key and value, a source that layers do not update.
 
-Source: the DMD authors' code; Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences", ACL 2019, section 3.2.
+Source: the DMD authors' code; Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences", ACL 2019.
 """
 
 from __future__ import annotations

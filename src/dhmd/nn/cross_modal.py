@@ -11,7 +11,7 @@ from dhmd.nn.attention import AttentionDropout, TransformerEncoder
 
 
 class CrossModalAttention(nn.Module):
-    """Per target modality one encoder from each other modality, results side by side, then a memory encoder (MulT, section 3).
+    """Per target modality one encoder from each other modality, results side by side, then a memory encoder (MulT, Tsai et al., ACL 2019).
 
     With M modalities the memory is (M - 1) d wide.
 

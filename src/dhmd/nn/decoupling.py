@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class Decoupling(nn.Module):
     """One encoder shared by the modalities and one private to each; a decoder per modality puts the sequence together again.
 
-    All are linear and pointwise in time (CVPR 2023, section 3.2; biases and sizes from the authors' code).
+    All are linear and pointwise in time (DMD, CVPR 2023; biases and sizes from the authors' code).
 
     Args:
         modalities: names, in order.

@@ -1,7 +1,7 @@
 """The Graph Distillation Unit: learned weights on the edges between modalities, along which they teach each other.
 
-Source: CVPR 2023, section 3.3; the prior and the scale of the softmax from the authors' code, which has them from
-Luo et al., "Graph Distillation for Action Detection with Privileged Modalities", ECCV 2018.
+Source: DMD (Li et al., CVPR 2023) as the authors' code has it; the prior and the scale of the softmax come from Luo et al.,
+"Graph Distillation for Action Detection with Privileged Modalities", ECCV 2018.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class TemporalProjection(nn.Module):
-    """A convolution over time that brings a modality to the common width (CVPR 2023, section 3.1).
+    """A convolution over time that brings a modality to the common width (DMD, CVPR 2023; authors' code).
 
     Args:
         in_dim: d_m, the width of the modality's features.
