@@ -211,6 +211,7 @@ def test_no_path_names_the_published_file() -> None:
         ({"expects": "iemocap"}, "mosi_aligned"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"label_range": [1]}, "label_range"),
+        ({"label_range": [3, -3]}, "label_range=[3, -3]"),
         ({"synthetic": {"n_trian": 3}}, "found 'n_trian', expected one of n_train"),
         ({"synthetic": {"n_train": 0}}, "out of range"),
         ({"synthetic": {"n_train": "many"}}, "of the wrong type"),

@@ -95,7 +95,7 @@ class FeatureDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         check_choices(task=task, non_finite=non_finite, tokens=tokens, expects=expects, layout=layout)
-        if batch_size < 1 or num_workers < 0 or len(label_range) != 2:
+        if batch_size < 1 or num_workers < 0 or len(label_range) != 2 or label_range[0] >= label_range[1]:
             raise UsageError(f"data: batch_size={batch_size}, num_workers={num_workers}, label_range={list(label_range)}: out of range")
         self.name, self.path, self.expects, self.aligned, self.cache_dir = name, path, expects, aligned, cache_dir
         self.modalities = dict(modalities) if modalities else None

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from dhmd.evaluation.entries import configuration_digest
 from dhmd.evaluation.metrics import LABELS, NOT_A_SHARE
 from dhmd.evaluation.runs import Run, read_run
 from dhmd.training.evaluate import Evaluation
@@ -46,17 +44,11 @@ def print_evaluation(evaluation: Evaluation, split: str, console: Console | None
     console.print(_metrics_table(title, {split: evaluation.metrics}, evaluation.convention))
 
 
-def config_digest(config: Mapping[str, Any]) -> str:
-    """Twelve letters that differ where two configurations differ, apart from where they ran."""
-    kept = {key: value for key, value in config.items() if key not in ("run_dir", "resume", "logger", "callbacks", "labels")}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:12]
-
-
 def _facts(run: Run) -> dict[str, str]:
     metrics = run.metrics
     text = metrics.get("text_encoder")
     return {
-        "configuration": f"{config_digest(run.config)} (config.yaml)",
+        "configuration": f"{configuration_digest(run.config)[:12]} (config.yaml without seed, paths and machine)",
         "text": str(text),
         "trained parameters": f"{metrics['parameters']:,}",
         "epochs": f"{len(metrics['validation'])}, best {metrics['selection']['epoch']} by validation loss",
