@@ -274,7 +274,10 @@ def test_completion_installs_itself(arguments, capsys, monkeypatch):
 @pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_the_run_can_be_continued(corpus, tmp_path):
     options = [*TINY, *DICTIONARIES, f"data.cache_dir={corpus}", "trainer.max_epochs=400", "hydra.run.dir=mine"]
-    process = subprocess.Popen([*COMMAND, "train", *options], cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ})
+    command = [*COMMAND, "train", *options]
+    # a suite that runs in the background has interrupts switched off, and its children with it
+    hears = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ}, **hears)
     until = time.monotonic() + 120
     while not (tmp_path / "mine" / "checkpoints" / "last.ckpt").exists() and time.monotonic() < until:
         time.sleep(0.1)
