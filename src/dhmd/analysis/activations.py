@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from dhmd.analysis.style import class_name, colours, drawing, new_figure
@@ -82,6 +83,8 @@ def usage(activations: Mapping[str, Activations], label: Array, task: Task, titl
             left.set_ylabel("distinct entries")
             right.set_title("active entries in a sample", loc="left")
             right.set_ylabel("share of samples")
+            right.xaxis.set_major_locator(MaxNLocator(integer=True))
+            left.yaxis.set_major_locator(MaxNLocator(integer=True))
             for axes in (left, right):
                 axes.grid(axis="y")
                 axes.set_axisbelow(True)
