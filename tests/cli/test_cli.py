@@ -181,6 +181,7 @@ def test_a_config_from_somebody_else_runs_nothing_through_hydra(foreign, tmp_pat
         (["text_encoder=bert", "text_encoder.source=."], 2, "text_encoder: cannot load the text encoder '.'"),
         (["trainer.max_epochs=many"], 2, "trainer.max_epochs: found 'many'"),
         (["callbacks.checkpoints=null"], 2, "callbacks.checkpoints is missing"),
+        (["callbacks.early_stopping.monitor=test/loss"], 2, "callbacks.early_stopping.monitor: found 'test/loss'"),
         (["experiment=null"], 2, "the configuration cannot be composed"),
         (["model=null"], 2, "the configuration cannot be composed"),
         (["labels.model=null"], 2, "labels.model: nothing found, expected a name for tables"),

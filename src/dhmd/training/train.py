@@ -18,7 +18,7 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import ProgressBar
+from pytorch_lightning.callbacks import EarlyStopping, ProgressBar
 
 from dhmd.analysis.figures import write_figures
 from dhmd.atomic import write_text
@@ -194,6 +194,9 @@ def _trainer(config: dict[str, Any], folder: RunFolder, recorder: Recorder) -> p
         trainer: pl.Trainer = instantiate(config["trainer"], "trainer", **own)
     except MisconfigurationException as error:
         raise UsageError(f"trainer: {error}") from error
+    for callback in callbacks:
+        if isinstance(callback, EarlyStopping) and not callback.monitor.startswith("validation/"):
+            raise UsageError(f"callbacks.early_stopping.monitor: found {callback.monitor!r}, expected a number of validation, as {MONITOR}")
     if not any(isinstance(c, Checkpoints) for c in callbacks):
         raise UsageError(
             "callbacks.checkpoints is missing: without it there is no best epoch; expected dhmd.training.checkpoints.Checkpoints"
