@@ -17,7 +17,7 @@ from dhmd.errors import DataError
 from dhmd.nn.temporal import Flatten
 from dhmd.prediction.result import Array, Prediction
 from dhmd.prediction.scaling import Preparation
-from dhmd.training.collect import EdgeRecord
+from dhmd.training.collect import EdgeRecord, nested
 from dhmd.training.runs import Trained, load_trained, usable_device
 
 
@@ -84,9 +84,9 @@ class Predictor:
         joined = {key: np.concatenate(values) for key, values in parts.items()}
         return Prediction(
             prediction=joined["prediction",],
-            unimodal=_nested(joined, "unimodal"),
+            unimodal=nested(joined, "unimodal"),
             edges={s: EdgeRecord(e.pairs, e.prior, joined.get(("edges", s))) for s, e in edges.items()},
-            activations=_nested(joined, "activations"),
+            activations=nested(joined, "activations"),
         )
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], tokens: tuple[int, ...] | None, where: str = "the samples") -> None:
@@ -187,14 +187,6 @@ def load(run: str | Path, device: str = "cpu") -> Predictor:
     """
     where = usable_device(device)
     return Predictor(load_trained(run), where)
-
-
-def _nested(joined: Mapping[tuple[str, ...], Array], kind: str) -> dict[str, dict[str, Array]]:
-    nested: dict[str, dict[str, Array]] = {}
-    for key, value in joined.items():
-        if key[0] == kind:
-            nested.setdefault(key[1], {})[key[2]] = value
-    return nested
 
 
 def _rows(batch: FeatureBatch, at: slice) -> FeatureBatch:

@@ -119,14 +119,15 @@ def collect(
         loss=loss.compute(),
         unimodal={f"{key[1]}_{key[2]}": value for key, value in joined.items() if key[0] == "logits"},
         edges={space: EdgeRecord(names, prior, joined.get(("weights", space))) for space, (names, prior) in pairs.items()},
-        activations=_nested(joined, "activations"),
-        embeddings=_nested(joined, "embeddings"),
+        activations=nested(joined, "activations"),
+        embeddings=nested(joined, "embeddings"),
     )
 
 
-def _nested(joined: Mapping[tuple[str, ...], Array], kind: str) -> dict[str, dict[str, Array]]:
-    nested: dict[str, dict[str, Array]] = {}
+def nested(joined: Mapping[tuple[str, ...], Array], kind: str) -> dict[str, dict[str, Array]]:
+    """The arrays under (kind, space, modality), by space and modality."""
+    found: dict[str, dict[str, Array]] = {}
     for key, value in joined.items():
         if key[0] == kind:
-            nested.setdefault(key[1], {})[key[2]] = value
-    return nested
+            found.setdefault(key[1], {})[key[2]] = value
+    return found
