@@ -1,0 +1,83 @@
+"""Linear readers: what they must find, what they must not, and that videos stay together."""
+
+import numpy as np
+import pytest
+
+from dhmd.analysis.readout import classify, read_out
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(120, 6))
+WEIGHTS = RNG.normal(size=(6, 3))
+VIDEOS = np.repeat(np.arange(15), 8)
+
+
+def test_a_linear_target_is_read_whole_and_noise_not_at_all():
+    assert read_out(X, X @ WEIGHTS) > 0.999
+    assert abs(read_out(X, np.random.default_rng(1).normal(size=120))) < 0.15
+
+
+def test_scale_and_offset_of_features_and_targets_make_no_difference():
+    noisy = X @ WEIGHTS + 0.5 * np.random.default_rng(2).normal(size=(120, 3))
+    once = read_out(X, noisy)
+    assert read_out(X * [1, 1e4, 1e-4, 7, 7, 7] + 100, noisy * [1, 1e3, 1e-3] - 5) == pytest.approx(once)
+    assert 0.5 < once < 0.99
+    assert read_out(X, noisy) == once
+
+
+def test_columns_count_equally_and_constant_ones_not():
+    y = np.stack([X[:, 0], 1000 * np.random.default_rng(3).normal(size=120)], axis=1)
+    single = [read_out(X, y[:, k]) for k in (0, 1)]
+    assert read_out(X, y) == pytest.approx(np.mean(single))
+    assert read_out(X, np.column_stack([y, np.ones(120)])) == pytest.approx(np.mean(single))
+
+
+def test_the_known_variance_share_comes_out():
+    big = np.random.default_rng(4).normal(size=(4000, 3))
+    y = big[:, 0] + np.random.default_rng(5).normal(size=4000)  # half of the variance can be known
+    assert read_out(big, y) == pytest.approx(0.5, abs=0.03)
+
+
+def test_what_only_names_the_video_is_no_knowledge_of_a_new_video():
+    style = np.random.default_rng(6).normal(size=15)[VIDEOS]
+    which = np.eye(15)[VIDEOS]
+    assert read_out(which, style) > 0.95
+    assert read_out(which, style, VIDEOS) < 0.05
+
+
+def test_classes():
+    classes = (X[:, 0] > 0).astype(int) + (X[:, 0] > 0.8)
+    found = classify(X, classes, VIDEOS)
+    assert found.accuracy > 0.75
+    assert found.chance == pytest.approx(1 / 3)
+    assert classify(X, classes, VIDEOS) == found
+    assert abs(classify(np.random.default_rng(7).normal(size=(120, 2)), classes).accuracy - 1 / 3) < 0.15
+
+
+def test_a_rare_class_counts_as_much_as_a_frequent_one():
+    constant = np.zeros((100, 1))
+    classes = np.array([1] * 5 + [0] * 95)
+    assert classify(constant, classes).accuracy == 0.5
+    assert classify(constant, np.array([1] + [0] * 99)).accuracy == 0.5  # one fold trains on a single class
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "groups", "told"),
+    [
+        (X[:, 0], X[:, 0], None, "expected"),
+        (X, X[:9], None, "expected"),
+        (X * np.nan, X, None, "finite"),
+        (X, X, np.zeros(120), "found 1 groups"),
+        (X, X, np.arange(9), "found 9 groups of 120"),
+    ],
+)
+@pytest.mark.parametrize("reader", [read_out, lambda x, y, groups: classify(x, y[..., 0] > 0 if y.ndim > 1 else y > 0, groups)])
+def test_what_cannot_be_read_is_refused(reader, x, y, groups, told):
+    with pytest.raises(ValueError, match=told):
+        reader(x, y, groups)
+
+
+def test_targets_without_variation_are_refused():
+    with pytest.raises(ValueError, match="does not vary"):
+        read_out(X, np.ones(120))
+    with pytest.raises(ValueError, match="found 1 class"):
+        classify(X, np.ones(120))
