@@ -25,13 +25,30 @@ class EdgeRecord:
         pairs: (teacher, student) of each of the E edges.
         prior: (E,), None where there is none.
         validation: (epochs, E), mean learned weight of each epoch; None where edges are fixed or uniform.
-        test: (N, E), learned weight of each test sample; None likewise.
+        test: (N, E), learned weight of each of the record's samples; None likewise.
+        validation_by_class: (epochs, C, E), the mean over the validation samples of each class; None likewise, and in older records.
     """
 
     pairs: tuple[tuple[str, str], ...]
     prior: Array | None
     validation: Array | None
     test: Array | None
+    validation_by_class: Array | None = None
+
+
+@dataclass(frozen=True)
+class ByEpoch:
+    """How the validation split's classes used the dictionaries during training.
+
+    Attributes:
+        classes: (C,) class numbers, as `analysis.activations` has them.
+        share: (C,) share of the validation samples in each class.
+        activations: by space and modality, (epochs, C, K) means over the samples of a class; 0 for a class without samples.
+    """
+
+    classes: Array
+    share: Array
+    activations: Mapping[str, Mapping[str, Array]]
 
 
 @dataclass(frozen=True)
@@ -39,12 +56,13 @@ class Record:
     """The arrays of a run; a stage the network did not have leaves its mapping empty.
 
     Attributes:
-        ids: of the N test samples.
+        ids: of the N samples: the test split's, where record.h5 was read.
         label: (N,).
         prediction: (N, out_dim).
         edges: by space.
         activations: by space and modality, (N, K).
         embeddings: by space and modality, (N, H).
+        training: the dictionaries over training; None where the record has none (older ones).
     """
 
     ids: tuple[str, ...]
@@ -53,6 +71,7 @@ class Record:
     edges: Mapping[str, EdgeRecord]
     activations: Mapping[str, Mapping[str, Array]]
     embeddings: Mapping[str, Mapping[str, Array]]
+    training: ByEpoch | None = None
 
 
 def read_record(path: Path) -> Record:
@@ -72,6 +91,7 @@ def read_record(path: Path) -> Record:
                 edges={space: _edges(group) for space, group in _ordered(file.get("edges", {}))},
                 activations=_arrays(file.get("activations", {})),
                 embeddings=_arrays(file.get("embeddings", {})),
+                training=_by_epoch(file["training"]) if "training" in file else None,
             )
     except (OSError, KeyError, ValueError) as error:
         raise RunError(f"{path}: damaged or not a record of dhmd ({error}); train the run again") from error
@@ -91,8 +111,12 @@ def _arrays(group: Any) -> dict[str, dict[str, Array]]:
 
 def _edges(group: Any) -> EdgeRecord:
     pairs = tuple((teacher, student) for teacher, student in (pair.split("->") for pair in _texts(group["pairs"])))
-    prior, validation, test = (np.asarray(group[name]) if name in group else None for name in ("prior", "validation", "test"))
-    return EdgeRecord(pairs, prior, validation, test)
+    names = ("prior", "validation", "test", "validation_by_class")
+    return EdgeRecord(pairs, *(np.asarray(group[name]) if name in group else None for name in names))
+
+
+def _by_epoch(group: Any) -> ByEpoch:
+    return ByEpoch(np.asarray(group["classes"]), np.asarray(group["class_share"]), _arrays(group.get("activations", {})))
 
 
 def _texts(dataset: Any) -> list[str]:
@@ -108,3 +132,19 @@ def _check_sizes(path: Path, record: Record) -> None:
     wrong = {name: n for name, n in sizes.items() if n != len(record.ids)}
     if wrong:
         raise RunError(f"{path}: found rows {wrong}, expected {len(record.ids)}, as many as test/id; train the run again")
+    if record.training is not None:
+        _check_classes(path, record, record.training)
+
+
+def _check_classes(path: Path, record: Record, training: ByEpoch) -> None:
+    """Everything by class must have a row a class."""
+    classes = {"training/class_share": training.share.shape}
+    for space, inner in training.activations.items():
+        classes |= {f"training/activations/{space}/{name}": x.shape[1:2] for name, x in inner.items()}
+    by_class = {space: edges.validation_by_class for space, edges in record.edges.items() if edges.validation_by_class is not None}
+    classes |= {f"edges/{space}/validation_by_class": x.shape[1:2] for space, x in by_class.items()}
+    wrong = {name: shape for name, shape in classes.items() if shape != training.classes.shape}
+    if wrong:
+        raise RunError(
+            f"{path}: found classes {wrong}, expected {training.classes.shape}, as many as training/classes; train the run again"
+        )
