@@ -19,6 +19,7 @@ from dhmd.evaluation.metrics import Convention
 from dhmd.losses.objective import Objective
 from dhmd.losses.task import task_loss
 from dhmd.outputs import Outputs
+from dhmd.training.by_class import ByClass
 from dhmd.training.means import EpochMeans
 from dhmd.training.optimisation import Optimisation
 from dhmd.training.seeding import seed_batch
@@ -41,6 +42,7 @@ class DistillationModule(pl.LightningModule):
     Attributes:
         history: a row an epoch: ``epoch``, ``lr``, ``train/<term>``, ``validation/loss``, ``validation/<metric>``, ``validation/<term>``.
         edges: per space, the mean learned edge weights over the validation split, a list of E numbers an epoch.
+        by_class: how the validation samples of each class use edges and dictionaries, by epoch.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class DistillationModule(pl.LightningModule):
         self.metrics = gathered_metrics(spec.task, convention)
         self.history: list[dict[str, float]] = []
         self.edges: dict[str, list[list[float]]] = {}
+        self.by_class = ByClass(spec)
         self._training_means = EpochMeans()
         self._validation_means = EpochMeans()
         self._resumed: dict[str, Any] | None = None
@@ -132,6 +135,7 @@ class DistillationModule(pl.LightningModule):
         for space, found in outputs.spaces.items():
             if found.edges is not None and found.edges.weights is not None:
                 values[f"edges/{space}"] = found.edges.weights.mean(dim=0)
+        values |= self.by_class.parts(outputs, label)
         self._validation_means.update(values, len(batch))
 
     def on_validation_epoch_end(self) -> None:
@@ -154,6 +158,7 @@ class DistillationModule(pl.LightningModule):
             for name, mean in means.items():
                 if name.startswith("edges/"):
                     self.edges.setdefault(name.removeprefix("edges/"), []).append(mean.tolist())
+            self.by_class.add(means)
         self.log(MONITOR, loss, prog_bar=True)
         self.log_dict({name: value for name, value in row.items() if name != MONITOR})
 
@@ -165,6 +170,7 @@ class DistillationModule(pl.LightningModule):
         checkpoint["training"] = {
             "history": self.history,
             "edges": self.edges,
+            "by_class": self.by_class.state(),
             "means": self._training_means.state(),
             "accumulation": self.optimisation.accumulation.state(self._trained()),
         }
@@ -174,6 +180,7 @@ class DistillationModule(pl.LightningModule):
         self._resumed = checkpoint["training"]
         self.history = list(self._resumed["history"])
         self.edges = {space: list(rows) for space, rows in self._resumed["edges"].items()}
+        self.by_class.restore(self._resumed["by_class"])
 
     def _total(self, part: Tensor) -> Tensor:
         """Over the processes that train together."""

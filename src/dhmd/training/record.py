@@ -18,7 +18,7 @@ import yaml
 
 from dhmd.atomic import atomic_path, write_text
 from dhmd.errors import RunError, UsageError
-from dhmd.training.collect import Collected
+from dhmd.training.collect import Array, Collected
 from dhmd.training.environment import environment
 
 SCHEMA = 1
@@ -158,8 +158,13 @@ class RunFolder:
                 rows.append({"split": split, "id": sample, "label": found.label[i], **{c: v[i] for c, v in columns.items()}})
         write_text(self.path / "predictions.csv", _csv(list(rows[0]), rows))
 
-    def write_arrays(self, test: Collected, edges: Mapping[str, Sequence[Sequence[float]]] = MappingProxyType({})) -> None:
-        """Write record.h5: edges over training, edges, activations and embeddings of the test split."""
+    def write_arrays(
+        self,
+        test: Collected,
+        edges: Mapping[str, Sequence[Sequence[float]]] = MappingProxyType({}),
+        by_class: Mapping[str, Array] = MappingProxyType({}),
+    ) -> None:
+        """Write record.h5: edges over training, edges, activations and embeddings of the test split, and arrays by name (``by_class``)."""
         with atomic_path(self.path / "record.h5") as part, h5py.File(part, "w") as file:
             file["test/id"] = np.array(test.ids, dtype=h5py.string_dtype())
             file["test/label"] = test.label
@@ -175,6 +180,8 @@ class RunFolder:
                 for space, modalities in spaces.items():
                     for modality, values in modalities.items():
                         file[f"{kind}/{space}/{modality}"] = values
+            for name, values in by_class.items():
+                file[name] = values
 
     def write_metrics(self, content: Mapping[str, Any]) -> None:
         """Write metrics.json."""

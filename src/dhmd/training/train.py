@@ -162,7 +162,7 @@ def _finish(
         "seconds": recorder.seconds,
     }
     folder.write_predictions({"valid": valid, "test": test})
-    folder.write_arrays(test, module.edges)
+    folder.write_arrays(test, module.edges, module.by_class.arrays())
     folder.write_metrics(metrics)
     write_figures(folder.path)
     folder.finish()

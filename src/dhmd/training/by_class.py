@@ -1,0 +1,78 @@
+"""How the samples of each class use edges and dictionaries, epoch by epoch: what drift over training is read from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dhmd.batch import FeatureSpec
+from dhmd.evaluation.metrics import sentiment_class
+from dhmd.outputs import Outputs
+
+PREFIX = "by_class/"  # of the names of batch means
+SHARE = "training/class_share"
+
+
+class ByClass:
+    """Means over the validation samples of each class, an epoch a row.
+
+    Sums over a class are kept as means over all samples, beside the class's share of them, so that whatever takes means over batches and
+    processes takes these.
+
+    Args:
+        spec: of the data; regression has the seven classes of ACC7.
+    """
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        self.regression = spec.task == "regression"
+        n = spec.n_classes if spec.task == "multiclass" else 2
+        self.classes = list(range(-3, 4)) if self.regression else list(range(n))
+        self.share: Tensor | None = None
+        self.rows: dict[str, list[Tensor]] = {}
+
+    def parts(self, outputs: Outputs, label: Tensor) -> dict[str, Tensor]:
+        """What a batch adds: values to average over batches by their sizes.
+
+        Args:
+            outputs: of a network.
+            label: (B,).
+        """
+        numbers = torch.from_numpy(sentiment_class(label.cpu().numpy())) if self.regression else label.cpu().long()
+        member = (numbers.unsqueeze(1) == torch.tensor(self.classes)).float().to(label.device)  # (B, C)
+        found: dict[str, Tensor] = {}
+        for space, seen in outputs.spaces.items():
+            for m, activation in (seen.activations or {}).items():
+                found[f"training/activations/{space}/{m}"] = member.T @ activation / len(label)
+            if seen.edges is not None and seen.edges.weights is not None:
+                found[f"edges/{space}/validation_by_class"] = member.T @ seen.edges.weights / len(label)
+        return {PREFIX + name: part for name, part in {SHARE: member.mean(dim=0), **found}.items()} if found else {}
+
+    def add(self, means: Mapping[str, Tensor]) -> None:
+        """Take an epoch: the means of all its `parts`, among whatever else."""
+        own = {name.removeprefix(PREFIX): mean for name, mean in means.items() if name.startswith(PREFIX)}
+        if not own:
+            return
+        self.share = share = own.pop(SHARE)
+        for name, mean in own.items():
+            self.rows.setdefault(name, []).append(torch.where(share.unsqueeze(1) > 0, mean / share.unsqueeze(1), 0).float())
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """By name in record.h5: (epochs, C, K) or (epochs, C, E) means, 0 for a class without samples; the classes and their shares."""
+        if self.share is None:
+            return {}
+        named = {name: torch.stack(rows).numpy() for name, rows in self.rows.items()}
+        return {"training/classes": np.array(self.classes), SHARE: self.share.numpy(), **named}
+
+    def state(self) -> dict[str, Any]:
+        """Plain tensors, for a checkpoint."""
+        return {"share": self.share, "rows": {name: torch.stack(rows) for name, rows in self.rows.items()}}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state`."""
+        self.share = state["share"]
+        self.rows = {name: list(rows.unbind()) for name, rows in state["rows"].items()}
