@@ -11,7 +11,7 @@ from typing import Any
 from dhmd.atomic import write_text
 from dhmd.errors import RunError, UsageError
 from dhmd.evaluation.entries import entries_from_json, entries_to_json, entry_of, tables_of
-from dhmd.evaluation.markers import between_markers, update_between_markers
+from dhmd.evaluation.markers import check_between_markers, update_between_markers
 from dhmd.evaluation.metrics import LABELS
 from dhmd.evaluation.runs import Run, read_runs, run_label
 from dhmd.evaluation.tables import markdown, reproduction, to_csv
@@ -92,16 +92,7 @@ def check_table(file: Path, name: str, record: Path | Mapping[str, Any]) -> None
         UsageError: the document lacks the markers.
     """
     content = read_record(record) if isinstance(record, Path) else record
-    expected, found = render(content).strip().splitlines(), between_markers(file, name).splitlines()
-    for number, (ours, theirs) in enumerate(zip(expected, found, strict=False), start=1):
-        if ours != theirs:
-            raise RunError(
-                f"{file}: results:{name}, line {number}: found {theirs!r}, the runs give {ours!r}; write it again with `dhmd results`"
-            )
-    if len(expected) != len(found):
-        raise RunError(
-            f"{file}: results:{name}: found {len(found)} lines, the runs give {len(expected)}; write it again with `dhmd results`"
-        )
+    check_between_markers(file, name, render(content))
 
 
 def check_runs(record: Mapping[str, Any], runs: Iterable[Run]) -> None:

@@ -1,0 +1,1 @@
+"""What finished runs learned: questions that need a network or the corpus again."""

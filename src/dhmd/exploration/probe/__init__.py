@@ -1,0 +1,1 @@
+"""Runs on the embedded corpus against what was planted in it."""

@@ -1,0 +1,151 @@
+"""The command ``dhmd probe``: what networks trained on the embedded corpus learned of what was planted in it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from dhmd.atomic import write_text
+from dhmd.data.progress import progress
+from dhmd.errors import RunError, UsageError
+from dhmd.evaluation.markers import between_markers, check_between_markers, update_between_markers
+from dhmd.evaluation.runs import read_runs, run_label
+from dhmd.exploration.probe.figures import draw
+from dhmd.exploration.probe.groups import grouped
+from dhmd.exploration.probe.measure import Measured, measure
+from dhmd.exploration.probe.questions import ask
+from dhmd.exploration.probe.record import check_runs, read_probe_record, write_probe_record
+from dhmd.exploration.probe.tables import markdown, to_csv
+from dhmd.exploration.probe.truth import Planted, options_of, plant, task_of
+
+RECORD = "probe.json"
+
+
+def measure_runs(folders: Sequence[Path]) -> tuple[list[Measured], dict[str, str]]:
+    """The numbers of every finished run among and below the folders, and why each of the others has none.
+
+    Raises:
+        RunError: a folder is missing or holds no run, no run has finished, or one was not trained on the embedded corpus.
+        DataError: the corpus cannot be written to the cache.
+    """
+    runs, failed = read_runs(folders)
+    missing = {run_label(folder): reason for folder, reason in failed.items()}
+    if not runs:
+        raise RunError("no finished run:\n" + "\n".join(f"  {name}: {reason}" for name, reason in missing.items()))
+    options = [options_of(run) for run in runs]  # all are looked at before the first is asked
+    planted: dict[str, Planted] = {}
+    measured = []
+    with progress("probing", len(runs), "runs") as advance:
+        for run, corpus in zip(runs, options, strict=True):
+            key = f"{task_of(run)} {corpus}"
+            if key not in planted:
+                planted[key] = plant(corpus, task_of(run))
+            measured.append(measure(run, corpus, planted[key]))
+            advance(1)
+    return measured, missing
+
+
+def tables_of(measured: Sequence[Measured]) -> dict[str, str]:
+    """The markdown of every question, by name.
+
+    Raises:
+        RunError: there is no run.
+    """
+    if not measured:
+        raise RunError("the record has no run; write it again with `dhmd probe RUNS --record FILE`")
+    groups = grouped(measured)
+    return {name: markdown(answer, groups) for name, answer in ask(groups).items()}
+
+
+def write_answers(measured: Sequence[Measured], folder: Path) -> None:
+    """Write the record, a csv a question and the figures.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    groups = grouped(measured)
+    answers = ask(groups)
+    write_probe_record(folder / RECORD, measured)
+    for name, answer in answers.items():
+        write_text(folder / f"{name}.csv", to_csv(answer))
+    draw(answers, groups, folder)
+
+
+def check_document(document: Path, measured: Sequence[Measured]) -> list[str]:
+    """See that the tables between a document's markers are what the numbers give; the names of those it has.
+
+    Raises:
+        RunError: a line differs.
+        UsageError: the document is missing, or has no marker of a question.
+    """
+    names = _marked(document)
+    for name, text in tables_of(measured).items():
+        if name in names:
+            check_between_markers(document, name, text, "probe")
+    return names
+
+
+def probe(options: argparse.Namespace) -> None:
+    """Run the command.
+
+    Raises:
+        UsageError: options that do not go together.
+        RunError: see `measure_runs` and `check_document`.
+    """
+    folders, record, output = options.runs, options.record, options.output
+    if options.check:
+        if record is None:
+            raise UsageError("--check needs --record FILE: what the tables of the document are made of")
+        measured = read_probe_record(record)
+        if folders:
+            check_runs(measured, read_runs(folders)[0])
+        print(f"{options.check}: {', '.join(check_document(options.check, measured))}: what {record} gives")
+        return
+    if not folders and record is None:
+        raise UsageError("no run given; expected run folders or folders of run folders, for example `dhmd probe runs -o probe`")
+    missing: dict[str, str] = {}
+    if folders:
+        measured, missing = measure_runs(folders)
+    else:
+        measured = read_probe_record(record)
+    tables = tables_of(measured)
+    for name, text in tables.items():
+        print(f"## {name}\n\n{text}")
+    for run, reason in missing.items():
+        print(f"Not among them: {run}: {reason}")
+    try:
+        if folders and record is not None:
+            write_probe_record(record, measured)
+        if output is not None:
+            write_answers(measured, output)
+            print(f"tables, figures and {RECORD}: {output}")
+    except OSError as error:
+        raise UsageError(f"{error.filename or output}: cannot be written ({error.strerror}); choose another folder") from error
+    if options.update:
+        for name in _marked(options.update):
+            update_between_markers(options.update, name, tables[name], "probe")
+
+
+def _marked(document: Path) -> list[str]:
+    """The questions whose markers a document holds."""
+    text = document.read_text(encoding="utf-8") if document.is_file() else ""
+    names = [name for name in QUESTIONS if f"<!-- probe:{name} -->" in text]
+    if not names:
+        raise UsageError(f"{document}: expected a document with one of {', '.join(f'<!-- probe:{name} -->' for name in QUESTIONS)}")
+    for name in names:
+        between_markers(document, name, "probe")  # refuses broken markers before anything is written
+    return names
+
+
+QUESTIONS = ("readability", "edges", "heads", "activations", "stages")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What the command understands."""
+    parser.add_argument("runs", nargs="*", metavar="RUNS", type=Path, help="run folders on the embedded corpus, or folders of run folders")
+    parser.add_argument("-o", "--output", metavar="DIR", type=Path, help="where csv files, figures and probe.json go")
+    parser.add_argument("--record", metavar="FILE", type=Path, help="the runs' numbers: written, or read where no run is given")
+    parser.add_argument("--update", metavar="FILE", type=Path, help="write the tables into a document between <!-- probe:NAME --> markers")
+    parser.add_argument("--check", metavar="FILE", type=Path, help="see that a document's tables are what the record (and runs) say")
+    parser.set_defaults(run=probe)
