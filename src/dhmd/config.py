@@ -1,8 +1,9 @@
 """Configurations: where conf/ is, the one guarded `instantiate`, and messages for what is wrong in a composed config.
 
-Hydra composes; this module decides what a config may build. Only the names in `TARGETS` can be called from a config, by their exact
-spelling: a config file from somebody else cannot run anything else. Hydra's own ``instantiate`` is not used: it turns the dataclasses
-handed to it into configs, and from Hydra 1.4 on wants an allow-list of its own.
+Hydra composes; this module decides what a config may build. Only the names in `TARGETS`, and those of the extensions that the user has
+named (`dhmd.extensions`), can be called from a config, by their exact spelling: a config file from somebody else cannot run anything
+else. Hydra's own ``instantiate`` is not used: it turns the dataclasses handed to it into configs, and from Hydra 1.4 on wants an
+allow-list of its own.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, Omega
 
 import dhmd
 from dhmd.errors import UsageError
+from dhmd.extensions import VARIABLE, definitions
 
 TARGETS = frozenset(
     {
@@ -50,7 +52,7 @@ TARGETS = frozenset(
         "pytorch_lightning.strategies.DDPStrategy",
     }
 )
-"""Everything a config may build, by exact name."""
+"""Everything of the suite and of Lightning that a config may build, by exact name."""
 
 
 def conf_dir() -> Path:
@@ -78,7 +80,7 @@ def instantiate(config: Any, key: str = "", /, **extra: Any) -> Any:
         The object built; None, numbers, strings, lists and mappings without ``_target_`` come back plain.
 
     Raises:
-        UsageError: a target is not in `TARGETS`, an interpolation or mandatory value is missing, or the target refuses its arguments.
+        UsageError: a target is refused, an interpolation or mandatory value is missing, or the target refuses its arguments.
     """
     plain = to_plain(config) if isinstance(config, DictConfig | ListConfig) else config
     return _build(plain, extra, key)
@@ -134,14 +136,17 @@ def _build(node: Any, extra: Mapping[str, Any], path: str) -> Any:
 
 
 def _locate(name: Any, path: str) -> Any:
-    if name not in TARGETS:
-        where = f" at {path}" if path else ""
-        raise UsageError(
-            f"_target_ {name!r}{where} is refused: a configuration may only build what dhmd.config.TARGETS lists"
-            f"{closest(str(name), TARGETS, 1)}"
-        )
-    module, _, attribute = name.rpartition(".")
-    return getattr(import_module(module), attribute)
+    if name in TARGETS:
+        module, _, attribute = name.rpartition(".")
+        return getattr(import_module(module), attribute)
+    own = dict(definitions())
+    if name in own:
+        return own[name]
+    where = f" at {path}" if path else ""
+    raise UsageError(
+        f"_target_ {name!r}{where} is refused: a configuration may only build what dhmd.config.TARGETS lists "
+        f"and what the extensions named in {VARIABLE} define{closest(str(name), {*TARGETS, *own}, 1)}"
+    )
 
 
 def _check_arguments(target: Any, name: str, arguments: Mapping[str, Any], whole: bool) -> None:

@@ -20,10 +20,9 @@ from layout_files import make_mult, make_sims, write_folder
 from dhmd.data import progress as progress_room
 from dhmd.data import synthetic
 from dhmd.data.catalog import published_files
-from dhmd.data.commands import LAYOUT_NAMES, SIZE_NAMES, add_verbs
+from dhmd.data.commands import SIZE_NAMES, add_verbs
 from dhmd.data.convert import open_or_convert
 from dhmd.data.inspection import inspect_file
-from dhmd.data.layouts import LAYOUTS
 from dhmd.data.progress import progress, silent
 from dhmd.data.store import Store
 from dhmd.data.synthesis import SIZES, synthesise
@@ -42,7 +41,6 @@ def run(*arguments: Any) -> None:
 
 
 def test_the_names_on_the_command_line_are_those_there_are() -> None:
-    assert set(LAYOUT_NAMES) == set(LAYOUTS)
     assert tuple(SIZES) == SIZE_NAMES
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dhmd.data.inspection import Inspection
 
-LAYOUT_NAMES = ("folder", "mmsa", "mult", "multibench", "sims")
 SIZE_NAMES = ("demo", "mosi", "mosei")
 
 
@@ -44,7 +43,7 @@ def add_verbs(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--layout", choices=LAYOUT_NAMES, help="default: seen from the content")
+    parser.add_argument("--layout", metavar="NAME", help="its layout (default: seen from the content)")
     parser.add_argument("--modality", metavar="NAME=KEY", action="append", help="which key holds a modality; once each, in order")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dhmd.data.catalog import published_files
-from dhmd.data.layouts import LAYOUTS
+from dhmd.data.layouts import layouts
 from dhmd.data.synthetic import SyntheticOptions
 from dhmd.errors import UsageError
 
@@ -15,7 +15,6 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     "non_finite": ("error", "zero"),
     "tokens": ("auto", "text_bert", "raw_text"),
     "expects": (None, *published_files()),
-    "layout": (None, *LAYOUTS),
 }
 
 
@@ -26,8 +25,9 @@ def check_choices(**values: Any) -> None:
         UsageError: an option has another value.
     """
     for option, value in values.items():
-        if value not in CHOICES[option]:
-            raise UsageError(f"data.{option}: found {value!r}, expected one of {', '.join(map(str, CHOICES[option]))}")
+        choices = (None, *layouts()) if option == "layout" else CHOICES[option]  # layouts of extensions are known when asked for
+        if value not in choices:
+            raise UsageError(f"data.{option}: found {value!r}, expected one of {', '.join(map(str, choices))}")
 
 
 def synthetic_options(synthetic: Mapping[str, Any] | None, task: str) -> SyntheticOptions | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 import torch
@@ -31,6 +31,10 @@ CHOICES = {
 }
 
 
+FurtherTerm = Callable[[Outputs, Tensor], Tensor]
+"""A term of a user's own: outputs of a network and label (B,) to a scalar."""
+
+
 class Term(NamedTuple):
     """A scalar, the name it is logged under, and the key of its weight."""
 
@@ -49,9 +53,11 @@ class Objective(nn.Module):
         orthogonality_axis: see ``dhmd.losses.decoupling.orthogonality_loss``.
         heterogeneous_representation: ``repel`` per sample, ``repel_mean`` as the authors' code, ``imitate`` as the paper's text.
         matching: ``hinge``, ``infonce`` or ``code_kl``; see ``dhmd.losses.matching``.
+        terms: further terms by name: each a function (or module) of outputs and label (B,) that gives a scalar; its weight stands under its
+            name in ``weights``.
 
     Raises:
-        UsageError: an unknown key or choice.
+        UsageError: an unknown key or choice, or a further term without a weight or with a name that is taken.
 
     Source:
         DMD, CVPR 2023; weights of the presets from the authors' code.
@@ -66,10 +72,20 @@ class Objective(nn.Module):
         orthogonality_axis: Literal["features", "batch"] = "features",
         heterogeneous_representation: Literal["repel", "repel_mean", "imitate"] = "repel",
         matching: Literal["hinge", "infonce", "code_kl"] = "hinge",
+        terms: Mapping[str, FurtherTerm] | None = None,
     ) -> None:
         super().__init__()
-        if unknown := sorted(set(weights) - set(KEYS)):
-            raise UsageError(f"objective.weights.{unknown[0]}: no such term; expected among {', '.join(KEYS)}")
+        self.further = dict(terms or {})
+        for name, term in self.further.items():
+            if not callable(term):
+                raise UsageError(f"objective.terms.{name}: found {term!r}; expected a _target_ that gives a function of outputs and label")
+            if name in (*KEYS, "total") or not name.isidentifier():
+                raise UsageError(f"objective.terms.{name}: expected a name of its own, of letters, digits and _")
+            if name not in weights:
+                raise UsageError(f"objective.weights.{name}: not set; a further term needs its weight")
+        keys = (*KEYS, *self.further)
+        if unknown := sorted(set(weights) - set(keys)):
+            raise UsageError(f"objective.weights.{unknown[0]}: no such term; expected among {', '.join(keys)}")
         if wrong := [k for k, v in weights.items() if isinstance(v, bool) or not isinstance(v, (int, float))]:
             raise UsageError(f"objective.weights.{wrong[0]}: found {weights[wrong[0]]!r}; expected a number")
         chosen = {
@@ -82,7 +98,8 @@ class Objective(nn.Module):
                 raise UsageError(f"objective.{key}: found {value!r}; expected one of {', '.join(CHOICES[key])}")
         self.task, self.margin, self.axis = task, margin, orthogonality_axis
         self.representation, self.matching = heterogeneous_representation, matching
-        self.weights = {key: float(weights.get(key, 0.0)) for key in KEYS}
+        self.weights = {key: float(weights.get(key, 0.0)) for key in keys}
+        self.modules_of_terms = nn.ModuleDict({name: term for name, term in self.further.items() if isinstance(term, nn.Module)})
         if matching == "infonce":
             self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
@@ -96,6 +113,7 @@ class Objective(nn.Module):
         terms = [*self._task(outputs, label), *self._decoupling(outputs, label)]
         for name, space in outputs.spaces.items():
             terms += [*self._distillation(name, space), *self._matching(name, space, label)]
+        terms += [Term(name, name, term(outputs, label)) for name, term in self.further.items()]
         total = sum((self.weights[t.key] * t.value for t in terms if self.weights[t.key]), torch.zeros_like(terms[0].value))
         return {t.name: t.value for t in terms} | {"total": total}
 

@@ -13,10 +13,10 @@ from dhmd.batch import LANGUAGE, MODALITIES, FeatureBatch, FeatureSpec
 from dhmd.errors import UsageError
 from dhmd.models.heterogeneous import HeterogeneousBranch
 from dhmd.models.homogeneous import HomogeneousBranch
-from dhmd.models.options import MAX_RATE, DecouplingOptions, Dropout, SpaceOptions, by_modality, choose, parse, whole, within
+from dhmd.models.options import MAX_RATE, DecouplingOptions, Dropout, Factory, SpaceOptions, by_modality, choose, parse, whole, within
+from dhmd.models.stages import build_decoupling, own_stage
 from dhmd.nn.attention import AttentionDropout, TransformerEncoder
 from dhmd.nn.cross_modal import CrossModalAttention, SelfAttentionOnly
-from dhmd.nn.decoupling import Decoupling
 from dhmd.nn.dropout import dropout as drop
 from dhmd.nn.fusion import Gate, ResidualHead
 from dhmd.nn.temporal import Flatten, MaskedMean, TemporalProjection
@@ -42,8 +42,8 @@ class DecoupledDistillation(nn.Module):
             aligned data, pool on unaligned.
         gate: of the last fusion; ``replace`` (authors' code: sigmoid(W x) takes the place of x) or ``multiply``.
         dropout: see :class:`~dhmd.models.options.Dropout`.
-        decoupling: None without: then s_m = c_m = the projected sequence.
-        cross_modal_attention: False: a self-attention encoder a modality instead.
+        decoupling: None without: then s_m = c_m = the projected sequence; or a factory, see ``dhmd.models.stages``.
+        cross_modal_attention: False: a self-attention encoder a modality instead; or a factory.
         homogeneous: stages of the homogeneous space, see :class:`~dhmd.models.options.SpaceOptions`.
         heterogeneous: stages of the heterogeneous space.
 
@@ -66,8 +66,8 @@ class DecoupledDistillation(nn.Module):
         summary: Literal["flatten", "pool", "auto"] = "flatten",
         gate: Literal["replace", "multiply"] = "replace",
         dropout: Mapping[str, Any] | Dropout | None = None,
-        decoupling: Mapping[str, Any] | DecouplingOptions | None = None,
-        cross_modal_attention: bool = True,
+        decoupling: Mapping[str, Any] | DecouplingOptions | Factory | None = None,
+        cross_modal_attention: bool | Factory = True,
         homogeneous: Mapping[str, Any] | SpaceOptions | None = None,
         heterogeneous: Mapping[str, Any] | SpaceOptions | None = None,
     ) -> None:
@@ -111,25 +111,14 @@ class DecoupledDistillation(nn.Module):
         by_source = {m: AttentionDropout(attention_rate[m], *rest) for m in modalities}
         encoder = partial(TransformerEncoder, causal=causal, zero_is_padding=not self.masked)
         common: dict[str, Any] = {"causal": causal, "zero_is_padding": not self.masked}
-        attention = (
-            CrossModalAttention(
-                modalities,
-                width,
-                heads,
-                layers,
-                by_source,
-                AttentionDropout(rates.memory, *rest),
-                _complete(source_order, modalities),
-                **common,
-            )
-            if cross_modal_attention
-            else SelfAttentionOnly(modalities, width, heads, layers, by_source, **common)
-        )
-        self.decoupling = (
-            None
-            if decoupling is None
-            else Decoupling(modalities, width, summarise, parse(DecouplingOptions, decoupling, "model.decoupling").private_similarity)
-        )
+        if callable(cross_modal_attention):
+            attention = own_stage(cross_modal_attention(modalities, width, heads, layers), "cross_modal_attention", "out_dim")
+        elif cross_modal_attention:
+            order, memory = _complete(source_order, modalities), AttentionDropout(rates.memory, *rest)
+            attention = CrossModalAttention(modalities, width, heads, layers, by_source, memory, order, **common)
+        else:
+            attention = SelfAttentionOnly(modalities, width, heads, layers, by_source, **common)
+        self.decoupling = build_decoupling(decoupling, modalities, width, summarise)
         self.homogeneous = HomogeneousBranch(
             modalities, width, spec.out_dim, homo, summarise, lambda m: encoder(width, heads, layers, by_source[m]), rates.output
         )

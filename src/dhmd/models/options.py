@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from math import inf
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_type_hints
@@ -65,13 +65,17 @@ class DictionaryOptions:
     init: Literal["normal", "xavier"] = "normal"
 
 
+Factory = Callable[..., Any]
+"""Makes a stage of a user's own; see ``dhmd.models.stages`` for what it is given and what it must make."""
+
+
 @dataclass(frozen=True)
 class SpaceOptions:
-    """The stages of one space; None where a stage is absent."""
+    """The stages of one space: options of ours, a factory of one's own, None where a stage is absent."""
 
     unimodal_heads: bool = True
-    distillation: DistillationOptions | None = None
-    dictionary: DictionaryOptions | None = None
+    distillation: DistillationOptions | Factory | None = None
+    dictionary: DictionaryOptions | Factory | None = None
 
 
 def parse(kind: type[T], values: Any, key: str) -> T:
@@ -120,7 +124,7 @@ def whole(value: Any, key: str) -> None:
 
 def _check(hint: Any, value: Any, key: str) -> Any:
     if options := [h for h in get_args(hint) if is_dataclass(h) and isinstance(h, type)]:  # a stage, or None for none
-        return None if value is None or value is False else parse(options[0], value, key)
+        return None if value is None or value is False else value if callable(value) else parse(options[0], value, key)
     if choices := _choices(hint):
         return choose(value, choices, key)
     if hint is bool and not isinstance(value, bool):

@@ -1,14 +1,28 @@
-"""The stages that both spaces have, made from their options; None where a stage is absent."""
+"""The stages that both spaces have, made from their options; None where a stage is absent.
+
+A stage of a user's own comes as a factory (in a configuration: a ``_target_`` with ``_partial_: true``). It is called with what follows and
+makes a module:
+
+- decoupling: (modalities, width, summary) -> a module whose call takes projected sequences (B, T'_m, d) and masks by modality and returns
+  the fields of `dhmd.outputs.Decoupled` by name; ``summary(m)`` makes the layer (with ``out_dim``) from a modality's sequence to a vector;
+- cross_modal_attention: (modalities, width, heads, layers) -> a module with ``out_dim`` H, whose call takes private parts (B, T'_m, d)
+  and masks by modality and returns sequences (B, T'_m, H) by modality;
+- dictionary: (modalities, in_dim) -> a module with ``width``, that of a code, whose call takes sequences (B, T_m, in_dim) and masks
+  (B, T_m) or None by modality and returns `dhmd.nn.dictionary.Codes`;
+- distillation: (modalities, logit_dim, repr_dim) -> a module with ``pairs``, the (teacher, student) of each edge, whose call takes logits
+  and representations by modality and returns `dhmd.nn.graph_distillation.EdgeWeights`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from dhmd.errors import UsageError
-from dhmd.models.options import SpaceOptions
+from dhmd.models.options import DecouplingOptions, DictionaryOptions, DistillationOptions, SpaceOptions, parse
+from dhmd.nn.decoupling import Decoupling
 from dhmd.nn.dictionary import Codes, NoDictionary, SharedDictionary
 from dhmd.nn.fusion import CodeFusion, FeatureOnly, HeadOutput
 from dhmd.nn.graph_distillation import GraphDistillationUnit
@@ -17,7 +31,21 @@ from dhmd.outputs import Edges, Space
 
 def heads_on_codes(options: SpaceOptions) -> bool:
     """Whether the heads under the Graph Distillation Unit read codes, not features."""
-    return options.distillation is not None and options.distillation.input == "dictionary"
+    return isinstance(options.distillation, DistillationOptions) and options.distillation.input == "dictionary"
+
+
+def build_decoupling(options: Any, modalities: tuple[str, ...], width: int, summary: Callable[[str], nn.Module]) -> Decoupling | None:
+    """The decoupling of projected sequences of this width.
+
+    Raises:
+        UsageError: an unknown option, or a factory that makes no module.
+    """
+    if options is None:
+        return None
+    if callable(options):
+        decoupling: Decoupling = own_stage(options(modalities, width, summary), "decoupling", "forward")
+        return decoupling
+    return Decoupling(modalities, width, summary, parse(DecouplingOptions, options, "model.decoupling").private_similarity)
 
 
 def build_dictionary(options: SpaceOptions, modalities: tuple[str, ...], in_dim: int) -> SharedDictionary | NoDictionary:
@@ -25,6 +53,9 @@ def build_dictionary(options: SpaceOptions, modalities: tuple[str, ...], in_dim:
     o = options.dictionary
     if o is None:
         return NoDictionary()
+    if not isinstance(o, DictionaryOptions):
+        dictionary: SharedDictionary = own_stage(o(modalities, in_dim), "dictionary", "width")
+        return dictionary
     return SharedDictionary(modalities, in_dim, o.entries, o.width, o.activation, o.pool, o.temperature, o.detach, o.init)
 
 
@@ -48,6 +79,9 @@ def build_unit(
         raise UsageError(
             "a graph distillation unit compares the unimodal heads: set unimodal_heads=true or distillation=null in this space"
         )
+    if not isinstance(o, DistillationOptions):
+        unit: GraphDistillationUnit = own_stage(o(modalities, logit_dim, repr_dim), "distillation", "pairs")
+        return unit
     if o.input == "dictionary" and options.dictionary is None:
         raise UsageError(f"model.{space}.distillation.input=dictionary needs the dictionary of this space: set one, or input=feature")
     if o.prior is True:
@@ -87,3 +121,14 @@ def edges_of(unit: GraphDistillationUnit | None, logits: Mapping[str, Tensor], r
         return None
     found = unit(logits, representations)
     return Edges(unit.pairs, found.weights, found.distillation, found.prior)
+
+
+def own_stage(stage: object, kind: str, needs: str) -> Any:
+    """A stage of a user's own, which stands where ours would.
+
+    Raises:
+        UsageError: it is no module, or lacks an attribute.
+    """
+    if not isinstance(stage, nn.Module) or not hasattr(stage, needs):
+        raise UsageError(f"{kind}: the factory gave a {type(stage).__name__}; expected a torch.nn.Module with the attribute {needs}")
+    return stage

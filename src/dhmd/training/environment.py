@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from dhmd.extensions import described
+
 PACKAGES = (
     "dhmd",
     "torch",
@@ -39,6 +41,7 @@ def environment() -> tuple[dict[str, Any], str]:
         "devices": devices,
         "packages": {name: _version(name) for name in PACKAGES},
         "git": _commit(),
+        "extensions": described(),
     }
     return found, shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]])
 

@@ -12,11 +12,29 @@ from dhmd.data.layouts.mult import MulT
 from dhmd.data.layouts.multibench import MultiBench
 from dhmd.data.layouts.sims import Sims
 from dhmd.data.problem import problem
+from dhmd.errors import UsageError
+from dhmd.extensions import definitions
 
-__all__ = ["KEYS", "LAYOUTS", "SPLITS", "Canonical", "Layout", "layout_of"]
+__all__ = ["KEYS", "LAYOUTS", "SPLITS", "Canonical", "Layout", "layout_of", "layouts"]
 
 LAYOUTS: dict[str, Layout] = {x.name: x for x in (NpyFolder(), Sims(), MultiBench(), MulT(), Mmsa())}
-"""By name; the first that fits a content is taken."""
+"""Those of the suite by name; the first that fits a content is taken."""
+
+
+def layouts() -> dict[str, Layout]:
+    """By name: those that extensions define, which come first, then those of the suite.
+
+    Raises:
+        UsageError: an extension cannot be imported, or its layout has the name of another.
+    """
+    own: dict[str, Layout] = {}
+    for name, value in definitions():
+        if isinstance(value, type) and all(hasattr(value, needed) for needed in ("name", "describes", "fits", "canonical")):
+            layout: Layout = value()
+            if layout.name in {**LAYOUTS, **own}:
+                raise UsageError(f"{name}: its layout name {layout.name!r} is taken; choose another")
+            own[layout.name] = layout
+    return {**own, **LAYOUTS}
 
 
 def layout_of(content: Any, path: Path, name: str | None = None) -> Layout:
@@ -29,16 +47,20 @@ def layout_of(content: Any, path: Path, name: str | None = None) -> Layout:
 
     Raises:
         DataError: the content has not the layout that was named.
+        UsageError: there is no layout of that name.
     """
-    fitting = [layout for layout in LAYOUTS.values() if layout.fits(content)]
+    known = layouts()
+    fitting = [layout for layout in known.values() if layout.fits(content)]
     if name is None:
-        return fitting[0] if fitting else LAYOUTS["mmsa"]  # whose messages say what is missing
-    if LAYOUTS[name] not in fitting and (name != "mmsa" or fitting):
+        return fitting[0] if fitting else known["mmsa"]  # whose messages say what is missing
+    if name not in known:
+        raise UsageError(f"layout: found {name!r}, expected one of {', '.join(known)}")
+    if known[name] not in fitting and (name != "mmsa" or fitting):
         raise problem(
             path,
             "",
             found=f"the layout {' or '.join(x.name for x in fitting) or 'of none that is known'}",
-            expected=f"{LAYOUTS[name].describes}, as data.layout={name} says",
+            expected=f"{known[name].describes}, as data.layout={name} says",
             do="leave data.layout out, or name the layout that was found",
         )
-    return LAYOUTS[name]
+    return known[name]
