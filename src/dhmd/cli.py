@@ -23,6 +23,7 @@ examples:
   dhmd evaluate RUN --split valid
   dhmd predict RUN FILE -o predictions.csv
   dhmd show RUN
+  dhmd analyse RUN
   eval "$(dhmd -sc install=bash)"                         completion (bash; zsh and fish likewise)
 """
 
@@ -104,6 +105,14 @@ def _parser() -> argparse.ArgumentParser:
     import_dmd.add_argument("--data", metavar="PATH", type=Path, help="the feature file to evaluate on by default")
     import_dmd.set_defaults(run=_import_dmd)
 
+    analyse = verbs.add_parser("analyse", help="tables, arrays and figures of a run: edges, dictionaries, linear readers, projections")
+    analyse.add_argument("run_folder", metavar="RUN", type=Path, help="run folder, also of import-dmd")
+    analyse.add_argument("-o", "--output", metavar="DIR", type=Path, help="where they go (default: RUN/analysis)")
+    analyse.add_argument("--data", metavar="PATH", type=Path, help="another data file of the same kind")
+    analyse.add_argument("--split", choices=("valid", "test"), default="test", help="default: test")
+    analyse.add_argument("--device", default="cpu", help="as torch names it: cpu (default), cuda, cuda:1")
+    analyse.set_defaults(run=_analyse)
+
     show = verbs.add_parser("show", help="print what a run recorded")
     show.add_argument("run_folder", metavar="RUN", type=Path, help="run folder")
     show.set_defaults(run=_show)
@@ -152,6 +161,13 @@ def _import_dmd(options: argparse.Namespace) -> None:
 
     run = import_dmd(options.checkpoint, options.output, options.heads, options.data)
     print(f"run folder: {run}\nnext: dhmd evaluate {run}{'' if options.data else ' --data FILE'}")
+
+
+def _analyse(options: argparse.Namespace) -> None:
+    from dhmd.exploration.analyse import analyse
+    from dhmd.exploration.report import print_analysis
+
+    print_analysis(analyse(options.run_folder, options.output, options.data, options.split, options.device))
 
 
 def _show(options: argparse.Namespace) -> None:

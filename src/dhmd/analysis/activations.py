@@ -21,9 +21,13 @@ Activations = Mapping[str, Array]
 
 def activation_classes(label: Array, task: Task) -> dict[str, Array]:
     """The classes activations are looked at by: (N,) masks, the seven sentiment classes or the task's; empty classes are left out."""
-    numbers = sentiment_class(label) if task == "regression" else label.astype(np.int64)
-    masks = {class_name(c, task): numbers == c for c in np.unique(numbers).tolist()}
-    return {name: mask for name, mask in masks.items() if mask.any()}
+    numbers = class_numbers(label, task)
+    return {class_name(c, task): numbers == c for c in np.unique(numbers).tolist()}
+
+
+def class_numbers(label: Array, task: Task) -> Array:
+    """(N,) integers: the seven sentiment classes of ACC7, or the task's classes."""
+    return sentiment_class(label) if task == "regression" else label.astype(np.int64)
 
 
 def polarities(label: Array, task: Task) -> dict[str, Array]:
@@ -37,6 +41,12 @@ def top_entries(activation: Array, k: int) -> Array:
     mean = activation.mean(axis=0)
     order = np.argsort(-mean, kind="stable")[:k]
     return np.asarray(order[mean[order] > 0])
+
+
+def class_means(activations: Activations, label: Array, task: Task) -> dict[str, Array]:
+    """Mean activation in each class there is, in rising order of the classes: by modality (C, K)."""
+    masks = activation_classes(label, task).values()
+    return {modality: np.stack([a[mask].mean(axis=0) for mask in masks]) for modality, a in activations.items()}
 
 
 def shared_top_entries(activations: Activations, masks: Mapping[str, Array], k: int = 15) -> tuple[list[tuple[str, str]], Array]:
@@ -108,7 +118,7 @@ def heat_map(activations: Activations, label: Array, task: Task, title: str, k: 
         k: number of columns.
     """
     classes = activation_classes(label, task)
-    means = {modality: np.stack([a[mask].mean(axis=0) for mask in classes.values()]) for modality, a in activations.items()}
+    means = class_means(activations, label, task)
     together = np.mean(list(means.values()), axis=0)
     columns = top_entries(together, k)
     columns = columns[np.lexsort((-together.max(axis=0)[columns], together[:, columns].argmax(axis=0)))]

@@ -20,21 +20,22 @@ _RADIUS = 0.36
 _BEND = 0.18
 
 
-def edge_graphs(edges: Mapping[str, EdgeRecord], title: str) -> Figure:
-    """One row a space: the mean learned weights over the test set as a directed graph, and the prior beside it.
+def edge_graphs(edges: Mapping[str, EdgeRecord], title: str, split: str = "test") -> Figure:
+    """One row a space: the mean learned weights over the samples as a directed graph, and the prior beside it.
 
     Arrows point from teacher to student, their width is the weight, their colour the teacher's.
 
     Args:
         edges: by space; absent weights or an absent prior leave their place empty, with a word in it.
         title: above the figure.
+        split: which the samples are.
     """
     with drawing():
         figure = new_figure(6.4, 2.75 * len(edges) + 0.4, title)
         grid = figure.subplots(len(edges), 2, squeeze=False)
         for row, (space, record) in zip(grid, edges.items(), strict=True):
             learned = None if record.test is None else record.test.mean(axis=0)
-            _graph(row[0], record.pairs, learned, f"{space}: learned, mean of the test set")
+            _graph(row[0], record.pairs, learned, f"{space}: learned, mean of the {split} set")
             _graph(row[1], record.pairs, record.prior, f"{space}: prior")
     return figure
 

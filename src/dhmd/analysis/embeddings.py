@@ -51,8 +51,8 @@ def embedding_maps(embeddings: Mapping[str, Mapping[str, NDArray[Any]]], label: 
         grid = figure.subplots(len(embeddings), 2, squeeze=False)
         for (left, right), (space, by_modality) in zip(grid, embeddings.items(), strict=True):
             points, rows, names = project(by_modality)
-            _by_label(figure, left, points, label[rows], task)
-            _by_modality(right, points, np.array(names))
+            draw_by_label(figure, left, points, label[rows], task)
+            draw_by_modality(right, points, np.array(names))
             left.set_title(f"{space}, by label ({len(set(rows.tolist()))} of {len(label)} samples)", loc="left")
             right.set_title(f"{space}, by modality", loc="left")
             for axes in (left, right):
@@ -62,7 +62,8 @@ def embedding_maps(embeddings: Mapping[str, Mapping[str, NDArray[Any]]], label: 
     return figure
 
 
-def _by_label(figure: Figure, axes: Axes, points: NDArray[Any], label: NDArray[Any], task: Task) -> None:
+def draw_by_label(figure: Figure, axes: Axes, points: NDArray[Any], label: NDArray[Any], task: Task) -> None:
+    """Draw points (P, 2) in the colours of their labels (P,), with a scale or a legend."""
     if task == "regression":
         limit = max(1.0, float(np.abs(label).max()))
         drawn = axes.scatter(points[:, 0], points[:, 1], c=label, cmap=SENTIMENT, vmin=-limit, vmax=limit, s=9, linewidths=0)
@@ -74,7 +75,8 @@ def _by_label(figure: Figure, axes: Axes, points: NDArray[Any], label: NDArray[A
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), markerscale=2, handletextpad=0.2)
 
 
-def _by_modality(axes: Axes, points: NDArray[Any], names: NDArray[Any]) -> None:
+def draw_by_modality(axes: Axes, points: NDArray[Any], names: NDArray[Any]) -> None:
+    """Draw points (P, 2) in the colours of their modalities (P,), with a legend."""
     order = list(dict.fromkeys(names.tolist()))
     for (name, colour), marker in zip(colours(order).items(), "os^Dv<>" * len(order), strict=False):
         x, y = points[names == name].T

@@ -5,18 +5,17 @@ What is readable by a line says that the information is there and lies flat; it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 Array = NDArray[Any]
 ALPHAS = tuple(10.0**k for k in range(-3, 6))
+RARE = 5  # what fewer training samples than this show (an entry of a dictionary, say) is no feature to learn from
 
 
 class Classification(NamedTuple):
@@ -30,7 +29,8 @@ def read_out(features: Array, target: Array, groups: Array | None = None, folds:
     """How much of a target's variance a linear reader predicts on samples it has not seen.
 
     R^2 = 1 - sum (y - prediction)^2 / sum (y - mean y)^2 over the predictions of all folds, by ridge regression on standardised
-    features; the penalty of each target column is chosen inside the other folds by leave-one-out generalised cross-validation.
+    features; the penalty of each target column is chosen inside the other folds by leave-one-out cross-validation. Features beyond
+    the range of the other folds count as its end, and those that fewer than `RARE` of their samples show are left out.
 
     Args:
         features: (N, F) finite numbers.
@@ -44,24 +44,36 @@ def read_out(features: Array, target: Array, groups: Array | None = None, folds:
     Raises:
         ValueError: shapes do not fit, a value is not finite, fewer than two groups, or a target that does not vary.
     """
-    x, y = np.asarray(features, np.float64), np.asarray(target, np.float64)
-    y = y[:, None] if y.ndim == 1 else y
-    _check(x, y)
-    y = y[:, np.ptp(y, axis=0) > 0]
-    if y.shape[1] == 0:
-        raise ValueError("the target does not vary: there is nothing to read")
+    return read_each(features, {"target": target}, groups, folds)["target"]
+
+
+def read_each(features: Array, targets: Mapping[str, Array], groups: Array | None = None, folds: int = 5) -> dict[str, float]:
+    """`read_out` of several targets by name from the same features, in the time of one.
+
+    Raises:
+        ValueError: as `read_out`.
+    """
+    x = np.asarray(features, np.float64)
+    columns = {name: y[:, None] if y.ndim == 1 else y for name, y in ((n, np.asarray(t, np.float64)) for n, t in targets.items())}
+    for name, y in columns.items():
+        _check(x, y)
+        columns[name] = y[:, np.ptp(y, axis=0) > 0]
+        if columns[name].shape[1] == 0:
+            raise ValueError("the target does not vary: there is nothing to read")
+    y = np.concatenate(list(columns.values()), axis=1)
     predicted = np.empty_like(y)
     for train, test in _folds(len(x), groups, folds):
-        reader = make_pipeline(StandardScaler(), RidgeCV(ALPHAS, alpha_per_target=True))
-        predicted[test] = reader.fit(x[train], y[train]).predict(x[test]).reshape(len(test), -1)
-    return float(np.mean(1 - ((y - predicted) ** 2).sum(axis=0) / ((y - y.mean(axis=0)) ** 2).sum(axis=0)))
+        predicted[test] = _ridge(*_scaled(x[train], x[test]), y[train])
+    r2 = 1 - ((y - predicted) ** 2).sum(axis=0) / ((y - y.mean(axis=0)) ** 2).sum(axis=0)
+    parts = np.split(r2, np.cumsum([c.shape[1] for c in columns.values()])[:-1])
+    return {name: float(part.mean()) for name, part in zip(columns, parts, strict=True)}
 
 
 def classify(features: Array, classes: Array, groups: Array | None = None, folds: int = 5) -> Classification:
     """How well a linear reader tells classes apart on samples it has not seen: logistic regression, classes weighted equally.
 
     Args:
-        features: (N, F) finite numbers; they are standardised.
+        features: (N, F) finite numbers; treated as in `read_out`.
         classes: (N,) class numbers.
         groups: as in `read_out`.
         folds: as in `read_out`.
@@ -79,8 +91,8 @@ def classify(features: Array, classes: Array, groups: Array | None = None, folds
         if len(np.unique(y[train])) == 1:  # nothing to tell apart
             predicted[test] = y[train][0]
             continue
-        reader = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2000))
-        predicted[test] = reader.fit(x[train], y[train]).predict(x[test])
+        seen, new = _scaled(x[train], x[test])
+        predicted[test] = LogisticRegression(class_weight="balanced", max_iter=2000).fit(seen, y[train]).predict(new)
     return Classification(float(np.mean([(predicted[y == name] == name).mean() for name in names])), 1 / len(names))
 
 
@@ -93,6 +105,34 @@ def _folds(n: int, groups: Array | None, folds: int) -> Iterator[tuple[Array, Ar
     if different < 2 or folds < 2:
         raise ValueError(f"found {different} groups and {folds} folds, expected two of each at least")
     yield from GroupKFold(min(folds, different)).split(of, groups=of)
+
+
+def _scaled(seen: Array, new: Array) -> tuple[Array, Array]:
+    """Both by mean and deviation of the first, within its range, without rare and constant features; a column of zeros if none is left."""
+    kept = (seen != np.median(seen, axis=0)).sum(axis=0) >= min(RARE, len(seen) // 2)
+    kept &= np.ptp(seen, axis=0) > 0
+    if not kept.any():
+        return np.zeros((len(seen), 1)), np.zeros((len(new), 1))
+    seen = seen[:, kept]
+    new = np.clip(new[:, kept], seen.min(axis=0), seen.max(axis=0))
+    mean, deviation = seen.mean(axis=0), seen.std(axis=0)
+    return (seen - mean) / deviation, (new - mean) / deviation
+
+
+def _ridge(seen: Array, new: Array, y: Array) -> Array:
+    """Predictions for new (n, F) from seen (N, F) of mean 0 and targets (N, P), each with the penalty of least leave-one-out error."""
+    u, s, vt = np.linalg.svd(seen, full_matrices=False)
+    mean = y.mean(axis=0)
+    projected = u.T @ (y - mean)
+    errors = []
+    for alpha in ALPHAS:
+        shrink = s**2 / (s**2 + alpha)
+        left = 1 - 1 / len(y) - u**2 @ shrink  # one minus the leverage of each sample
+        residual = y - mean - u @ (shrink[:, None] * projected)
+        errors.append(((residual / np.maximum(left, 1e-9)[:, None]) ** 2).sum(axis=0))
+    alpha = np.asarray(ALPHAS)[np.argmin(errors, axis=0)]
+    predicted: Array = mean + new @ (vt.T @ ((s[:, None] / (s[:, None] ** 2 + alpha)) * projected))
+    return predicted
 
 
 def _check(x: Array, y: Array) -> None:

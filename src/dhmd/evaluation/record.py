@@ -141,10 +141,10 @@ def _check_classes(path: Path, record: Record, training: ByEpoch) -> None:
     classes = {"training/class_share": training.share.shape}
     for space, inner in training.activations.items():
         classes |= {f"training/activations/{space}/{name}": x.shape[1:2] for name, x in inner.items()}
-    by_class = {space: edges.validation_by_class for space, edges in record.edges.items() if edges.validation_by_class is not None}
-    classes |= {f"edges/{space}/validation_by_class": x.shape[1:2] for space, x in by_class.items()}
-    wrong = {name: shape for name, shape in classes.items() if shape != training.classes.shape}
+    for space, edges in record.edges.items():
+        if edges.validation_by_class is not None:
+            classes[f"edges/{space}/validation_by_class"] = edges.validation_by_class.shape[1:2]
+    expected = training.classes.shape
+    wrong = {name: shape for name, shape in classes.items() if shape != expected}
     if wrong:
-        raise RunError(
-            f"{path}: found classes {wrong}, expected {training.classes.shape}, as many as training/classes; train the run again"
-        )
+        raise RunError(f"{path}: found classes {wrong}, expected {expected}, as many as training/classes; train the run again")

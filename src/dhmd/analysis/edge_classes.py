@@ -1,0 +1,137 @@
+"""Edge weights over samples, classes and epochs, drawn against the prior."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dhmd.analysis.activations import Array, class_numbers
+from dhmd.analysis.style import PALETTE, SENTIMENT, class_name, colours, drawing, epochs_axis, new_figure
+from dhmd.batch import Task
+from dhmd.evaluation.record import ByEpoch, EdgeRecord
+
+_COLUMNS = 6
+_PRIOR = "#333333"
+
+
+def edge_distributions(edges: Mapping[str, EdgeRecord], title: str) -> Figure:
+    """How each edge's weight is spread over samples: a violin an edge, a bar from the first to the third quartile, a white dot the median.
+
+    Args:
+        edges: by space, those with learned weights of samples.
+        title: above the figure.
+    """
+    with drawing():
+        widest = max(len(record.pairs) for record in edges.values())
+        figure = new_figure((0.5 * widest + 0.7) * len(edges) + 0.3, 3.6, title)
+        panels = figure.subplots(1, len(edges), squeeze=False, sharey=True)[0]
+        for axes, (space, record) in zip(panels, edges.items(), strict=True):
+            colour = colours(list(dict.fromkeys(teacher for teacher, _ in record.pairs)))
+            weights = np.asarray(record.test, np.float64)
+            drawn = axes.violinplot(list(weights.T), range(len(record.pairs)), widths=0.85, showextrema=False)
+            for body, (teacher, _) in zip(drawn["bodies"], record.pairs, strict=True):  # type: ignore[arg-type, unused-ignore]
+                body.set(facecolor=colour[teacher], edgecolor="none", alpha=0.45)
+            low, middle, high = np.quantile(weights, [0.25, 0.5, 0.75], axis=0)
+            axes.vlines(range(len(record.pairs)), low, high, color=[colour[teacher] for teacher, _ in record.pairs], linewidth=4)
+            axes.scatter(range(len(record.pairs)), middle, color="white", s=7, zorder=3)
+            if record.prior is not None:
+                axes.hlines(
+                    record.prior, *(np.arange(len(record.pairs)) + d for d in (-0.42, 0.42)), color=_PRIOR, linewidth=1.2, label="prior"
+                )
+            axes.set_xticks(
+                range(len(record.pairs)), [f"{t} → {s}" for t, s in record.pairs], rotation=45, ha="right", rotation_mode="anchor"
+            )
+            axes.set_title(space, loc="left")
+            axes.set_ylim(bottom=0)
+            axes.grid(axis="y")
+            axes.set_axisbelow(True)
+        panels[0].set_ylabel("edge weight of a sample")
+        _legend(figure, panels)
+    return figure
+
+
+def edges_by_class(record: EdgeRecord, label: Array, task: Task, title: str) -> Figure:
+    """One panel an edge of one space: mean weight in each class, bars of one standard deviation over its samples, the prior as a line.
+
+    Args:
+        record: with learned weights of samples.
+        label: (N,).
+        task: what the label is.
+        title: above the figure.
+    """
+    numbers = class_numbers(label, task)
+    classes = np.unique(numbers).tolist()
+    weights = np.asarray(record.test, np.float64)
+    mean, std = (np.stack([f(weights[numbers == c], axis=0) for c in classes]) for f in (np.mean, np.std))
+    colour = colours(list(dict.fromkeys(teacher for teacher, _ in record.pairs)))
+    with drawing():
+        figure, panels = _panels(record, title)
+        for e, (axes, (teacher, _)) in enumerate(zip(panels, record.pairs, strict=True)):
+            at = range(len(classes))
+            axes.errorbar(at, mean[:, e], std[:, e], color=colour[teacher], marker="o", markersize=3.5, linewidth=0.9, elinewidth=1.2)
+            axes.set_xticks(at, [class_name(c, task) for c in classes])
+            axes.set_xlim(-0.5, len(classes) - 0.5)
+            axes.grid(axis="y")
+            axes.set_axisbelow(True)
+        _finish(figure, panels, record, "labelled class", "edge weight, mean ± std of samples")
+    return figure
+
+
+def edges_by_epoch(record: EdgeRecord, training: ByEpoch, epochs: Array, task: Task, title: str, kept: int | None) -> Figure:
+    """One panel an edge of one space: mean weight of each class of the validation split by epoch, the prior as a line.
+
+    Args:
+        record: with ``validation_by_class``.
+        training: its classes.
+        epochs: (epochs,) their numbers.
+        task: what the label is.
+        title: above the figure.
+        kept: the epoch whose weights were kept.
+    """
+    by_class = np.asarray(record.validation_by_class)
+    n = min(len(epochs), len(by_class))
+    there = np.flatnonzero(training.share > 0)
+    with drawing():
+        figure, panels = _panels(record, title)
+        for e, axes in enumerate(panels):
+            for c in there:
+                number = int(training.classes[c])
+                shown: Any = SENTIMENT((number + 3) / 6) if task == "regression" else PALETTE[number % len(PALETTE)]
+                marker = "." if n < 3 else None
+                axes.plot(epochs[:n], by_class[:n, c, e], color=shown, marker=marker, label=f"class {class_name(number, task)}")
+            epochs_axis(axes, kept)
+        _finish(figure, panels, record, "epoch", "edge weight, mean of validation")
+    return figure
+
+
+def _panels(record: EdgeRecord, title: str) -> tuple[Figure, list[Axes]]:
+    n = len(record.pairs)
+    columns = min(n, _COLUMNS)
+    rows = math.ceil(n / columns)
+    figure = new_figure(max(1.5 * columns + 0.5, 4.5), 1.7 * rows + 1.0, title)
+    grid = list(figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat)
+    for spare in grid[n:]:
+        spare.set_visible(False)
+    return figure, grid[:n]
+
+
+def _finish(figure: Figure, panels: list[Axes], record: EdgeRecord, x: str, y: str) -> None:
+    for e, (axes, (teacher, student)) in enumerate(zip(panels, record.pairs, strict=True)):
+        axes.set_title(f"{teacher} → {student}", loc="left", fontsize=7.5)
+        if record.prior is not None:
+            axes.axhline(record.prior[e], color=_PRIOR, linewidth=1.0, linestyle="--", label="prior")
+    panels[0].set_ylim(bottom=0)
+    figure.supxlabel(x, fontsize=8)
+    figure.supylabel(y, fontsize=8)
+    _legend(figure, panels)
+
+
+def _legend(figure: Figure, panels: Any) -> None:
+    handles = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if handles:
+        figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=min(len(handles), 9))

@@ -1,0 +1,97 @@
+"""Edge weights as tables: per sample, by class and by epoch, beside the prior."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from dhmd.analysis.activations import Array, class_numbers
+from dhmd.analysis.table import ALL, Row
+from dhmd.batch import Task
+from dhmd.evaluation.metrics import predicted_class
+from dhmd.evaluation.record import ByEpoch, EdgeRecord
+
+Edges = Mapping[str, EdgeRecord]
+
+
+def edge_samples(edges: Edges, ids: Sequence[str], label: Array, prediction: Array, task: Task) -> list[Row]:
+    """A row an edge and sample, of the spaces whose edges are learned.
+
+    Args:
+        edges: by space.
+        ids: of the N samples.
+        label: (N,).
+        prediction: (N, out_dim); a regression's value is written, of other tasks the predicted class.
+        task: what the label is.
+    """
+    predicted = prediction[:, 0] if task == "regression" else predicted_class(prediction)
+    return [
+        {"id": ids[i], "label": label[i], "prediction": predicted[i], "space": space, "teacher": teacher, "student": student, "weight": w}
+        for space, record, weights in _learned(edges)
+        for i, row in enumerate(weights)
+        for (teacher, student), w in zip(record.pairs, row, strict=True)
+    ]
+
+
+def edge_classes(edges: Edges, label: Array, task: Task) -> list[Row]:
+    """A row an edge and class, and one for all samples: mean and standard deviation (divided by n), the prior, and mean - prior.
+
+    Args:
+        edges: by space.
+        label: (N,).
+        task: what the label is.
+    """
+    numbers = class_numbers(label, task)
+    groups = {ALL: np.ones(len(label), bool), **{str(c): numbers == c for c in np.unique(numbers).tolist()}}
+    rows = []
+    for space, record, weights in _learned(edges):
+        for name, mask in groups.items():
+            mean, std = weights[mask].mean(axis=0), weights[mask].std(axis=0)
+            for e, (teacher, student) in enumerate(record.pairs):
+                prior = None if record.prior is None else float(record.prior[e])
+                rows.append(
+                    {
+                        "space": space,
+                        "class": name,
+                        "n": int(mask.sum()),
+                        "teacher": teacher,
+                        "student": student,
+                        "mean": float(mean[e]),
+                        "std": float(std[e]),
+                        "prior": prior,
+                        "difference": None if prior is None else float(mean[e]) - prior,
+                    }
+                )
+    return rows
+
+
+def edge_epochs(edges: Edges, epochs: Array, training: ByEpoch | None) -> list[Row]:
+    """A row an edge, class and epoch: mean weights over the validation split during training. Classes without samples have no rows.
+
+    Args:
+        edges: by space.
+        epochs: (epochs,) their numbers.
+        training: the classes of ``validation_by_class``; None where there are none.
+    """
+    rows = []
+    for space, record in edges.items():
+        if record.validation is None:
+            continue
+        means = {ALL: record.validation}
+        if training is not None and record.validation_by_class is not None:
+            there = np.flatnonzero(training.share > 0)
+            means |= {str(training.classes[c]): record.validation_by_class[:, c] for c in there}
+        for name, by_epoch in means.items():
+            for epoch, weights in zip(epochs, by_epoch, strict=False):  # a run stopped while writing may have one more of either
+                for e, (teacher, student) in enumerate(record.pairs):
+                    row: Row = {"epoch": int(epoch), "space": space, "class": name, "teacher": teacher, "student": student}
+                    prior = None if record.prior is None else float(record.prior[e])
+                    rows.append({**row, "mean": float(weights[e]), "prior": prior})
+    return rows
+
+
+def _learned(edges: Edges) -> Iterator[tuple[str, EdgeRecord, Array]]:
+    for space, record in edges.items():
+        if record.test is not None:
+            yield space, record, np.asarray(record.test, np.float64)
