@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from itertools import permutations
@@ -13,6 +14,9 @@ from torch import Tensor
 
 LANGUAGE, VISION, ACOUSTIC = MODALITIES = ("language", "vision", "acoustic")
 """The three modalities of the papers, in the order of their losses and edges."""
+
+RESERVED = frozenset({"batch", "batch_size", "index", "label", "text_bert", "texts", "tokens", "training"})
+"""What is no name for a modality, because something else beside the features is called so; nor is any attribute of torch's ModuleDict."""
 
 Pairs = tuple[tuple[str, str], ...]
 """(teacher, student) of each edge."""
@@ -183,6 +187,18 @@ def real_frames(x: Tensor) -> Tensor:
     seen_from_left = nonzero.cumsum(dim=1) > 0
     seen_from_right = nonzero.flip(1).cumsum(dim=1).flip(1) > 0
     return seen_from_left & seen_from_right
+
+
+def name_fault(name: str) -> str | None:
+    """Why something is no name for a modality, as the end of a sentence; None where it is one.
+
+    Names are parts of parameter names, of paths in HDF5 files, of csv columns and of edges (``language->gesture``).
+    """
+    if not re.fullmatch(r"\w([\w-]*\w)?", name):
+        return "is no name for a modality: expected letters, digits and underscores"
+    if name in RESERVED or hasattr(torch.nn.ModuleDict, name):
+        return "is reserved and no name for a modality"
+    return None
 
 
 def edge_pairs(modalities: tuple[str, ...]) -> Pairs:

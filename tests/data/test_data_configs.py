@@ -18,7 +18,7 @@ from dhmd.errors import UsageError
 
 CONF = Path(__file__).parents[2] / "conf" / "data"
 PUBLISHED = ["mosei_aligned", "mosei_unaligned", "mosi_aligned", "mosi_unaligned", "sims_unaligned"]
-NAMES = sorted([*PUBLISHED, "custom", "demo", "mustard", "mustard_text", "sims_aligned", "sims_v2", "ur_funny"])
+NAMES = sorted([*PUBLISHED, "custom", "demo", "demo_four", "mustard", "mustard_text", "sims_aligned", "sims_v2", "ur_funny"])
 SIMS = ["sims_aligned", "sims_unaligned", "sims_v2"]
 
 
@@ -42,7 +42,7 @@ def test_a_config_names_every_option_and_itself(name: str) -> None:
     assert config["name"] == name
     options = set(inspect.signature(FeatureDataModule).parameters) - {"tokenizer", "tokens_required"}
     assert set(config) | {"synthetic"} == options
-    if name == "demo":
+    if name.startswith("demo"):
         assert set(config["synthetic"]) <= set(inspect.signature(SyntheticOptions).parameters)
 
 
@@ -60,7 +60,7 @@ def test_a_published_set_without_its_file_names_it(name: str) -> None:
 
 
 def test_standardisation_is_on_where_it_should_be() -> None:
-    assert {n for n in NAMES if load(n)["standardise"]} == {"custom", "demo", "mustard", "ur_funny"}
+    assert {n for n in NAMES if load(n)["standardise"]} == {"custom", "demo", "demo_four", "mustard", "ur_funny"}
 
 
 def test_the_convention_follows_the_data_set() -> None:

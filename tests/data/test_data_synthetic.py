@@ -12,7 +12,7 @@ from sklearn.linear_model import RidgeCV
 
 from dhmd.data.convert import open_or_convert
 from dhmd.data.corpus import SPLITS, check_corpus
-from dhmd.data.demo import synthetic_store, write_pickle
+from dhmd.data.demo import recipe_of, synthetic_store, write_pickle
 from dhmd.data.module import FeatureDataModule
 from dhmd.data.store import Store
 from dhmd.data.synthetic import VALENCE, Generated, SyntheticOptions, generate
@@ -151,16 +151,19 @@ def test_a_seed_is_a_corpus() -> None:
     assert first == again != other
     # the same on every machine; a change of the generator must come with a new dhmd.data.synthetic.VERSION
     assert first == "b8da34a1edfdb16fef9bab71fa4e6ee756b943ccc2fbc7835b20f5fcc0cf5295"
+    unaligned = digest(generate(SyntheticOptions(**SMALL, aligned=False)).content)
+    assert unaligned == "2edc1550c880e8cb566c40b2b23d92195809996554c403020d076f2844f29b39"
+    two = {"dims": {"language": 3, "acoustic": 2}, "reliability": {"language": 0.5, "acoustic": 0.5}}
+    assert digest(generate(SyntheticOptions(**SMALL, **two)).content) == "3b9992fe2b25dc9fca57b72e0c06fd44707b3d01fecda6d5fa065b603611fe0f"
+    dims = {"language": 3, "vision": 2, "acoustic": 2}  # in two blocks
+    blocks = digest(generate(SyntheticOptions(n_train=1100, n_valid=10, n_test=20, length=12, dims=dims)).content)
+    assert blocks == "a337196e0f1194c313b2d9f22c1dc21e0901aa3d8e7a0e4fa39cba361c87e5c3"
 
 
-def test_a_fourth_modality_can_be_planted(cache: Path) -> None:
-    dims = {"language": 6, "vision": 5, "acoustic": 4, "pulse": 3}
-    options = {**SMALL, "dims": dims, "reliability": dict.fromkeys(dims, 0.5), "aligned": False}
-    module = FeatureDataModule(synthetic=options, non_finite="zero")
-    module.setup()
-    assert module.spec.dims == dims
-    assert module.spec.lengths == {"language": 20, "vision": 40, "acoustic": 60, "pulse": 40}
-    assert next(iter(module.train_dataloader())).modalities == tuple(dims)
+def test_the_name_of_its_store_stays() -> None:
+    """Stores and committed numbers are found by it."""
+    assert recipe_of(SyntheticOptions())[1] == "5b07925d26b2535d22bc74e8f109b1e9799a4c8ff28ab460cdc56c0f8ab40afa"
+    assert recipe_of(SyntheticOptions(aligned=False))[1] == "dea23a5d852766dd40790b2c26c005a315b8ac048b68b1f5df4e94f1796c1711"
 
 
 def test_its_store_is_made_once_for_each_set_of_options(cache: Path) -> None:

@@ -136,7 +136,7 @@ def _pickles_in(folder: Path) -> str:
 def _places(path: Path, keys: Mapping[str, str] | None, layout: str | None, cache_dir: Path | str | None) -> list[Path]:
     """Where the store may lie, most wanted first."""
     # a store of other modalities of the same file is another store
-    asked = [list(keys.items()) if keys and dict(keys) != dict(KEYS) else None, layout]
+    asked = [list(keys.items()) if keys and list(keys.items()) != list(KEYS.items()) else None, layout]
     other = "-" + hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:8] if any(asked) else ""
     folder = hashlib.sha256(os.fsencode(path.resolve().parent)).hexdigest()[:12]
     in_cache = f"{path.name}-{folder}{other}.dhmd.h5"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dhmd.batch import name_fault
 from dhmd.data.fields import features_of, labels_of, lengths_of, strings_of, tokens_of
 from dhmd.data.layouts import KEYS as KEYS
 from dhmd.data.layouts import SPLITS as SPLITS
@@ -102,13 +103,38 @@ def check_corpus(content: Any, path: Path, keys: Mapping[str, str] | None = None
     """
     found = layout_of(content, path, layout)
     canonical = found.canonical(content, path, keys)
+    _check_names(canonical, path)
     about = About(canonical.keys, found.name, canonical.synthetic, canonical.text_only, canonical.notes)
     corpus = Corpus(about, {})
     for name in SPLITS:
         corpus.splits[name] = check_split(canonical, name, path)
         corpus.dtypes[name] = {m: str(np.asarray(canonical.splits[name][key]).dtype) for m, key in canonical.keys.items()}
     _check_across_splits(corpus, path)
+    if keys is None:
+        about.notes.extend(_unread(canonical))
     return corpus
+
+
+def _unread(canonical: Canonical) -> list[str]:
+    """A sentence for each array of the file that could be a modality and is not read."""
+    train, read = canonical.splits["train"], dict(canonical.keys)
+    sentences = []
+    for key, x in train.items():
+        known = key in read.values() or key in ("text_bert", "regression_labels", "classification_labels")
+        if isinstance(key, str) and isinstance(x, np.ndarray) and x.ndim == 3 and x.dtype.kind in "fiu" and not known:
+            every = ", ".join(f"{m}: {k}" for m, k in {**read, "NAME" if name_fault(key) else key: key}.items())
+            sentences.append(f"{key} {x.shape} is not read; data.modalities={{{every}}} reads it")
+    return sentences
+
+
+def _check_names(canonical: Canonical, path: Path) -> None:
+    for name, key in canonical.keys.items():
+        if fault := name_fault(name):
+            others = ", ".join(f"{n}: {k}" for n, k in canonical.keys.items() if n != name)
+            raise problem(
+                path, key, found=f"a modality {name!r}, which {fault}", expected="a name such as gesture",
+                do=f"name it yourself, for example data.modalities={{{others}{', ' if others else ''}gesture: {key}}}",
+            )  # fmt: skip
 
 
 def check_split(canonical: Canonical, name: str, path: Path) -> Split:

@@ -16,7 +16,7 @@ from dhmd.data.pickle_writer import PickleWriter
 from dhmd.data.progress import progress
 from dhmd.data.source import Source
 from dhmd.data.store import Store
-from dhmd.data.synthetic import BLOCK, VERSION, SyntheticOptions, blocks
+from dhmd.data.synthetic import BLOCK, FURTHER, VERSION, SyntheticOptions, blocks
 from dhmd.errors import DataError
 
 
@@ -59,7 +59,8 @@ def write_synthetic_store(path: Path, options: SyntheticOptions | None = None) -
 def recipe_of(options: SyntheticOptions) -> tuple[bytes, str]:
     """What fixes a generated corpus, and its SHA-256."""
     # the size of blocks matters only where there are several
-    more = {"block": BLOCK} if max(options.sizes.values()) > BLOCK else {}
+    more: dict[str, int] = {"block": BLOCK} if max(options.sizes.values()) > BLOCK else {}
+    more |= {"further": FURTHER} if options.further else {}
     recipe = json.dumps({"version": VERSION, **more, **asdict(options)}, sort_keys=False, default=dict).encode()
     return recipe, hashlib.sha256(recipe).hexdigest()
 

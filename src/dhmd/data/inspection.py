@@ -119,7 +119,7 @@ def inspect_file(path: Path | str, keys: Mapping[str, str] | None = None, layout
         if isinstance(opened, Folder):
             kind, corpus, size, sha256 = "folder", check_corpus(opened, path, keys, layout), state_of(path).size, sha256_of(path)
         elif opened.read(len(MAGIC)) == MAGIC:
-            store = Store(path)
+            store = Store(path, keys)
             kind, corpus, size, sha256 = "store", corpus_of(store), state_of(opened).size, store.source_sha256
         else:
             size, sha256 = state_of(opened).size, sha256_of(opened)

@@ -19,6 +19,7 @@ from dhmd.data.dataset import FeatureDataset, Scaling
 from dhmd.data.demo import synthetic_store
 from dhmd.data.description import describe
 from dhmd.data.fit import check_fit, feature_set
+from dhmd.data.keys import check_wanted, keys_in
 from dhmd.data.loader import FeatureLoader
 from dhmd.data.options import check_choices, synthetic_options
 from dhmd.data.problem import problem
@@ -37,7 +38,7 @@ class FeatureDataModule(LightningDataModule):
         name: of the data set, for records.
         path: feature pickle, folder of arrays or store; None for a synthetic corpus.
         synthetic: options of the embedded corpus (``dhmd.data.synthetic.SyntheticOptions``); None to read ``path``.
-        modalities: which key of a split holds which modality, in modality order; None for the layout's own.
+        modalities: which are read, in modality order: a list of names, or a map of names to keys of a split; None for the layout's own.
         expects: name of the published file meant (``dhmd.data.catalog``); another file is read too, with a warning.
         aligned: what the file must be; None to take it from the data.
         cache_dir: folder for the store; None for beside the file or, where that cannot be written, the user's cache.
@@ -72,7 +73,7 @@ class FeatureDataModule(LightningDataModule):
         name: str = "custom",
         path: Path | str | None = None,
         synthetic: Mapping[str, Any] | None = None,
-        modalities: Mapping[str, str] | None = None,
+        modalities: Mapping[str, str] | Sequence[str] | None = None,
         expects: str | None = None,
         aligned: bool | None = None,
         cache_dir: Path | str | None = None,
@@ -98,7 +99,7 @@ class FeatureDataModule(LightningDataModule):
         if batch_size < 1 or num_workers < 0 or len(label_range) != 2 or label_range[0] >= label_range[1]:
             raise UsageError(f"data: batch_size={batch_size}, num_workers={num_workers}, label_range={list(label_range)}: out of range")
         self.name, self.path, self.expects, self.aligned, self.cache_dir = name, path, expects, aligned, cache_dir
-        self.modalities = dict(modalities) if modalities else None
+        self.modalities = check_wanted(modalities)
         self.synthetic_options = synthetic_options(synthetic, task)
         self.layout, self.resplit = layout, Resplit(folds, fold, group_by, test_groups)
         self.batch_size, self.seed, self.num_workers, self.in_memory = batch_size, seed, num_workers, in_memory
@@ -135,7 +136,9 @@ class FeatureDataModule(LightningDataModule):
             return
         located = self._locate()
         file = self.path or located  # the one that the user knows
-        store = ResplitStore(located, self.resplit, file) if self.resplit.wanted else Store(located)
+        # what was converted has the modalities wanted; a store that was given, or generated, has all of its own
+        wanted = self.modalities if self.path is None or self.synthetic_options or located == Path(self.path).expanduser() else None
+        store = ResplitStore(located, self.resplit, file, wanted) if self.resplit.wanted else Store(located, wanted)
         self._labels, n_classes = task_labels(store, file, self.task, self.label_range)
         lengths = store.lengths
         aligned = len(set(lengths.values())) == 1
@@ -198,7 +201,8 @@ class FeatureDataModule(LightningDataModule):
         if self.path is None:
             raise UsageError(which_file(str(self.name), self.expects))
         label_range = self.label_range if self.task == "regression" else None
-        return open_or_convert(self.path, self.cache_dir, self.modalities, label_range, self.layout)
+        keys = keys_in(Path(self.path).expanduser(), self.modalities)
+        return open_or_convert(self.path, self.cache_dir, keys, label_range, self.layout)
 
     # --- what is there -------------------------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -113,15 +113,16 @@ class ResplitStore(Store):
         path: the store.
         how: the new splits.
         file: to name in messages.
+        modalities: those to read, as `Store` takes them.
 
     Raises:
         DataError: samples have no such group.
         UsageError: the groups do not suffice.
     """
 
-    def __init__(self, path: Path, how: Resplit, file: Path | str) -> None:
-        super().__init__(path)
-        self._pool = Store(path)
+    def __init__(self, path: Path, how: Resplit, file: Path | str, modalities: Mapping[str, str] | Sequence[str] | None = None) -> None:
+        super().__init__(path, modalities)
+        self._pool = Store(path, modalities)
         groups = [g for split in SPLITS for g in self._groups(split, how.group_by, file)]
         self._rows_of = how.rows(groups, [i for split in SPLITS for i in self._pool.ids(split)])
         sizes = [self._pool.size(s) for s in SPLITS]

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from dhmd.batch import LANGUAGE
 from dhmd.data.hdf5 import FORMAT, SCHEMA, checksum
+from dhmd.data.keys import chosen
 from dhmd.data.layouts import SPLITS
 from dhmd.data.problem import problem
 from dhmd.data.progress import Advance, silent
@@ -36,14 +38,15 @@ class Store:
 
     Args:
         path: the store.
+        modalities: those to read, in order, as a list of names or as a map of names to keys; None for all.
 
     Raises:
-        DataError: the file is no store, is damaged, or is of another schema version.
+        DataError: the file is no store, is damaged, is of another schema version, or lacks a modality.
     """
 
     splits = SPLITS
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, modalities: Mapping[str, str] | Sequence[str] | None = None) -> None:
         self.path = Path(path)
         with self._open() as file:
             self._check_schema(file)
@@ -53,8 +56,8 @@ class Store:
             self.source_sha256 = str(about["source"]["sha256"])
             self.synthetic = bool(about["synthetic"])
             self.layout = str(about["layout"])
-            self.text_only = bool(about["text_only"])
-            self.keys: dict[str, str] = dict(about["keys"])
+            self.keys: dict[str, str] = chosen(dict(about["keys"]), modalities, self.path)
+            self.text_only = bool(about["text_only"]) and LANGUAGE in self.keys
             self.notes: list[str] = list(about["notes"])
 
     _opened: tuple[int, io.FileIO, dict[tuple[str, str], int]] | None = None  # by process id

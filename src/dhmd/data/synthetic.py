@@ -5,6 +5,9 @@ prototype in the shared latent space. The label is the mean valence of the clip'
 r_m, its reliability, and under noise that falls with r_m; beside it lie private factors (a style of the video and a slow drift) that do
 not concern the label. What is said can be read, too: the words and their BERT token ids carry the tokens that the language shows.
 
+A modality beyond the papers' three is planted like the others, from random numbers of its own: the rest of the corpus is the same with
+and without it.
+
 The corpus has the layout of the published pickles and their vices: padding on either side, lengths, -inf in the audio, features on wild
 scales. Values are rounded to 2^-12, so that the last bits of a machine's arithmetic do not show.
 """
@@ -12,17 +15,19 @@ scales. Values are rounded to 2^-12, so that the last bits of a machine's arithm
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dhmd.data.layouts import KEYS, SPLITS
+from dhmd.batch import ACOUSTIC, LANGUAGE
+from dhmd.data.layouts import SPLITS
+from dhmd.data.synthetic_options import SyntheticOptions as SyntheticOptions
 from dhmd.data.words import CLAUSES, EVENT, JOINS, NOUN, NOUNS, PLANTED, UNSAID, tokens_of_words
-from dhmd.errors import UsageError
 
 VERSION = 1  # of what is generated; a new one makes new stores
+FURTHER = 1  # likewise of modalities beyond the papers' three
 VALENCE = np.array([valence for valence, _ in PLANTED], np.float64)
 LATENT, PRIVATE = 8, 3  # widths of the shared and of each private factor
 CLIPS = 8  # clips a video
@@ -30,87 +35,7 @@ BLOCK = 1024  # clips generated together; a multiple of CLIPS
 ROWS = 64  # clips whose frames are computed together
 
 FloatArray = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class SyntheticOptions:
-    """What to generate.
-
-    Attributes:
-        n_train: clips of the split, likewise n_valid and n_test; a video has 8.
-        length: T of the language: at most ``length`` - 2 words, [CLS] and [SEP].
-        aligned: whether all modalities have a frame a word; otherwise vision and acoustic have their own lengths, right padding and
-            lengths.
-        dims: feature width of each modality, in modality order; more modalities than the three may be named.
-        lengths: frames of the other modalities where not aligned; by default 3 ``length`` for acoustic, 2 ``length`` for the rest.
-        reliability: of each modality, from 0 (shows nothing) to 1 (shows all, nearly without noise).
-        private_weight: what the acoustic private factor adds to the label, in label units a standard deviation.
-        classes: 3 (negative, neutral, positive) or 2 (not positive, positive).
-        seed: of the corpus; runs with different seeds share one corpus.
-    """
-
-    n_train: int = 640
-    n_valid: int = 160
-    n_test: int = 320
-    length: int = 20
-    aligned: bool = True
-    dims: Mapping[str, int] = field(default_factory=lambda: {"language": 32, "vision": 16, "acoustic": 10})
-    lengths: Mapping[str, int] = field(default_factory=dict)
-    reliability: Mapping[str, float] = field(default_factory=lambda: {"language": 0.8, "vision": 0.4, "acoustic": 0.6})
-    private_weight: float = 0.0
-    classes: int = 3
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the options.
-
-        Raises:
-            UsageError: an option is out of its range.
-        """
-        longest_clause = max(map(len, CLAUSES))
-        for name, value, good in (
-            ("n_train, n_valid, n_test", (self.n_train, self.n_valid, self.n_test), min(self.n_train, self.n_valid, self.n_test) > 0),
-            ("length", self.length, self.length >= longest_clause + 2),
-            ("dims", dict(self.dims), "language" in self.dims and min(self.dims.values()) > 0),
-            ("reliability", dict(self.reliability), set(self.reliability) == set(self.dims)
-             and all(0 <= r <= 1 for r in self.reliability.values())),
-            ("lengths", dict(self.lengths), all(n > 0 for n in self.lengths.values())),
-            ("classes", self.classes, self.classes in (2, 3)),
-        ):  # fmt: skip
-            if not good:
-                raise UsageError(f"data.synthetic.{name}: found {value}, which is out of range; see dhmd.data.synthetic.SyntheticOptions")
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any]) -> SyntheticOptions:
-        """Make options from a mapping.
-
-        Raises:
-            UsageError: an unknown name, or a value out of its range.
-        """
-        known = [f.name for f in fields(cls)]
-        if unknown := [k for k in options if k not in known]:
-            raise UsageError(f"data.synthetic: found {unknown[0]!r}, expected one of {', '.join(known)}")
-        plain: dict[str, Any] = {k: dict(v) if isinstance(v, Mapping) else v for k, v in options.items()}
-        try:
-            return cls(**plain)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise UsageError(f"data.synthetic: found {plain}, in which a value is of the wrong type ({error})") from error
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Clips of each split."""
-        return dict(zip(SPLITS, (self.n_train, self.n_valid, self.n_test), strict=True))
-
-    @property
-    def keys(self) -> dict[str, str]:
-        """The key of each modality in the generated splits."""
-        return {m: KEYS.get(m, m) for m in self.dims}
-
-    def length_of(self, modality: str) -> int:
-        """T of a modality."""
-        if self.aligned or modality == "language":
-            return self.length
-        return self.lengths.get(modality, self.length * (3 if modality == "acoustic" else 2))
+Rng = np.random.Generator
 
 
 @dataclass(frozen=True)
@@ -172,12 +97,14 @@ def generate(options: SyntheticOptions | None = None) -> Generated:
 def blocks(options: SyntheticOptions) -> Iterator[tuple[str, dict[str, Any], Truth]]:
     """Generate the corpus in pieces of at most `BLOCK` clips: the split, what a pickle would hold of it, what was planted."""
     rng = np.random.Generator(np.random.PCG64(options.seed))
-    world = _world(options, rng)
+    own = {m: np.random.Generator(np.random.PCG64([options.seed, *m.encode()])) for m in options.further}
+    streams = {m: own.get(m, rng) for m in options.dims}
+    world = _world(options, rng, streams)
     video = 0
     for split, n in options.sizes.items():
         for first in range(0, n, BLOCK):
             size = min(BLOCK, n - first)
-            yield split, *_split(options, world, rng, size, video)
+            yield split, *_split(options, world, rng, streams, size, video)
             video += -(-size // CLIPS)
 
 
@@ -185,20 +112,22 @@ def _joined(a: Any, b: Any) -> Any:
     return np.concatenate([a, b]) if isinstance(a, np.ndarray) else a + b
 
 
-def _world(options: SyntheticOptions, rng: np.random.Generator) -> _World:
+def _world(options: SyntheticOptions, rng: Rng, streams: Mapping[str, Rng]) -> _World:
     prototypes = rng.normal(size=(len(VALENCE), LATENT)) * 0.5
     prototypes[:, 0] = VALENCE
     mix = {
-        m: (rng.normal(size=(LATENT, d)) / np.sqrt(LATENT), rng.normal(size=(PRIVATE, d)) / np.sqrt(PRIVATE))
+        m: (streams[m].normal(size=(LATENT, d)) / np.sqrt(LATENT), streams[m].normal(size=(PRIVATE, d)) / np.sqrt(PRIVATE))
         for m, d in options.dims.items()
     }
-    wild = {m: m != "language" for m in options.dims}  # word vectors come on one scale, signals do not
-    scale = {m: 10 ** rng.uniform(-1, 1.5, size=d) if wild[m] else np.ones(d) for m, d in options.dims.items()}
-    offset = {m: 2 * scale[m] * rng.normal(size=d) if wild[m] else np.zeros(d) for m, d in options.dims.items()}
+    wild = {m: m != LANGUAGE for m in options.dims}  # word vectors come on one scale, signals do not
+    scale = {m: 10 ** streams[m].uniform(-1, 1.5, size=d) if wild[m] else np.ones(d) for m, d in options.dims.items()}
+    offset = {m: 2 * scale[m] * streams[m].normal(size=d) if wild[m] else np.zeros(d) for m, d in options.dims.items()}
     return _World(prototypes, {m: a for m, (a, _) in mix.items()}, {m: b for m, (_, b) in mix.items()}, scale, offset)
 
 
-def _split(options: SyntheticOptions, world: _World, rng: np.random.Generator, n: int, first_video: int) -> tuple[dict[str, Any], Truth]:
+def _split(
+    options: SyntheticOptions, world: _World, rng: Rng, streams: Mapping[str, Rng], n: int, first_video: int
+) -> tuple[dict[str, Any], Truth]:
     plan = [_sentence(options.length - 2, rng) for _ in range(n)]
     words = np.array([len(p) for p in plan])
     tokens = np.full((n, options.length), -1)
@@ -209,16 +138,16 @@ def _split(options: SyntheticOptions, world: _World, rng: np.random.Generator, n
     drift[..., 0] = 0  # the axis of the valence is moved by tokens alone
     shared = (_prototype_part(world, tokens) + drift) * said[..., None]
     video = first_video + np.arange(n) // CLIPS
-    private = {m: _private(video - first_video, options.length, rng) * said[..., None] for m in options.dims}
+    private = {m: _private(video - first_video, options.length, streams[m]) * said[..., None] for m in options.dims}
     counts = (tokens >= 0).sum(axis=1)
     valence = np.where(tokens >= 0, VALENCE[tokens], 0).sum(axis=1) / counts
     if options.private_weight:
-        valence = valence + options.private_weight * private["acoustic"][..., 0].sum(axis=1) / words
-    shown = {m: rng.random(tokens.shape) < r for m, r in options.reliability.items()}
+        valence = valence + options.private_weight * private[ACOUSTIC][..., 0].sum(axis=1) / words
+    shown = {m: streams[m].random(tokens.shape) < r for m, r in options.reliability.items()}
     label = (np.rint(np.clip(valence, -3, 3) * 5) / 5).astype(np.float32)
     sentences = [
         [w if t < 0 else (PLANTED[t][1][rng.integers(2)] if s else UNSAID[rng.integers(2)]) for (w, t), s in zip(p, row, strict=False)]
-        for p, row in zip(plan, shown["language"], strict=True)
+        for p, row in zip(plan, shown[LANGUAGE], strict=True)
     ]
     content: dict[str, Any] = {
         "id": [f"demo{v:04d}$_${i % CLIPS}" for i, v in enumerate(video)],
@@ -227,9 +156,9 @@ def _split(options: SyntheticOptions, world: _World, rng: np.random.Generator, n
     }
     for modality, key in options.keys.items():
         seen = np.where(shown[modality][..., None] | (tokens < 0)[..., None], shared, shared - _prototype_part(world, tokens))
-        x, frames = _frames(options, world, modality, seen, private[modality], words, rng)
+        x, frames = _frames(options, world, modality, seen, private[modality], words, streams[modality])
         content[key] = x
-        if not options.aligned and modality != "language":
+        if not options.aligned and modality != LANGUAGE:
             content[f"{key}_lengths"] = frames.tolist()
     classes = np.sign(label).astype(np.int64) + 1 if options.classes == 3 else (label > 0).astype(np.int64)
     names = ["Negative", "Neutral", "Positive"] if options.classes == 3 else ["Not positive", "Positive"]
@@ -237,7 +166,7 @@ def _split(options: SyntheticOptions, world: _World, rng: np.random.Generator, n
     return content, Truth(shared, tokens, private, valence, words)
 
 
-def _sentence(limit: int, rng: np.random.Generator) -> list[tuple[str, int]]:
+def _sentence(limit: int, rng: Rng) -> list[tuple[str, int]]:
     """Words with the planted token at each, -1 where none; as many clauses as chance and the limit allow."""
     mood = np.clip(1.5 * rng.normal(), -3, 3)
     chance = np.exp(-((VALENCE - mood) ** 2) / (2 * 0.9**2))
@@ -255,7 +184,7 @@ def _sentence(limit: int, rng: np.random.Generator) -> list[tuple[str, int]]:
     return sentence
 
 
-def _drift(n: int, length: int, width: int, rng: np.random.Generator) -> FloatArray:
+def _drift(n: int, length: int, width: int, rng: Rng) -> FloatArray:
     """Stationary AR(1) sequences (n, length, width) of unit variance."""
     x = rng.normal(size=(n, length, width))
     for t in range(1, length):
@@ -263,7 +192,7 @@ def _drift(n: int, length: int, width: int, rng: np.random.Generator) -> FloatAr
     return x
 
 
-def _private(video: npt.NDArray[np.int64], length: int, rng: np.random.Generator) -> FloatArray:
+def _private(video: npt.NDArray[np.int64], length: int, rng: Rng) -> FloatArray:
     style = rng.normal(size=(video.max() + 1, 1, PRIVATE))
     factors: FloatArray = (style[video] + _drift(len(video), length, PRIVATE, rng)) / np.sqrt(2)
     return factors
@@ -276,7 +205,7 @@ def _prototype_part(world: _World, tokens: npt.NDArray[np.int64]) -> FloatArray:
 
 def _frames(
     options: SyntheticOptions, world: _World, modality: str, seen: FloatArray, private: FloatArray, words: npt.NDArray[np.int64],
-    rng: np.random.Generator,
+    rng: Rng,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:  # fmt: skip
     """One modality's (N, T, d) features of what it sees, padded, and its number of real frames (N,)."""
     length, reliability = options.length_of(modality), options.reliability[modality]
@@ -290,10 +219,10 @@ def _frames(
         clean = seen[rows, at[part]] @ world.shared[modality] + private[rows, at[part]] @ world.private[modality]
         noisy = (clean + loudness * rng.normal(size=clean.shape)) * world.scale[modality] + world.offset[modality]
         x[part] = np.rint(noisy * 4096) / 4096
-    if modality == "acoustic":
+    if modality == ACOUSTIC:
         x[rng.random(x.shape[:2]) < 0.02, :2] = -np.inf  # the logarithm of silence
     x[np.arange(length) >= frames[:, None]] = 0
-    if options.aligned and modality != "language":  # padding on the left, as word-aligned sets have it
+    if options.aligned and modality != LANGUAGE:  # padding on the left, as word-aligned sets have it
         source = np.arange(length) - (length - frames[:, None])
         x = np.where(source[..., None] >= 0, x[np.arange(len(words))[:, None], np.maximum(source, 0)], np.float32(0))
     return x, frames

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dhmd.batch import LANGUAGE
 from dhmd.data.layouts.layout import KEYS, SPLITS, Canonical
 from dhmd.data.layouts.npy import load_npy, load_samples
 from dhmd.data.problem import problem
@@ -83,12 +84,14 @@ class NpyFolder:
         arrays: dict[str, Any] = {"id": table.ids, **_labels(table)}
         if "text" in table.columns:
             arrays["raw_text"] = table.columns["text"]
-        for key in [*keys.values(), *(k for k in ("text_bert",) if (content.path / f"{k}.npy").is_file())]:
-            arrays.update(read_arrays(content.path, key, table.ids))
-        text_only = not asked and "language" not in keys and "raw_text" in arrays
+        if not asked and LANGUAGE not in keys and "raw_text" in arrays:
+            keys = {LANGUAGE: "text", **keys}
+        text_only = LANGUAGE in keys and "raw_text" in arrays and not _is_there(content.path, keys[LANGUAGE])
         if text_only:
-            keys = {"language": "text", **keys}
-            arrays["text"] = np.zeros((len(table.ids), 1, 1), np.float32)
+            arrays[keys[LANGUAGE]] = np.zeros((len(table.ids), 1, 1), np.float32)
+        for key in [*keys.values(), *(k for k in ("text_bert",) if (content.path / f"{k}.npy").is_file())]:
+            if key not in arrays:
+                arrays.update(read_arrays(content.path, key, table.ids))
         groups = {k: v for k, v in table.columns.items() if k not in COLUMNS}
         return Canonical(
             {s: {k: _take(v, rows[s]) for k, v in arrays.items()} for s in SPLITS},
@@ -96,6 +99,10 @@ class NpyFolder:
             groups={s: {k: _take(v, rows[s]) for k, v in groups.items()} for s in SPLITS},
             text_only=text_only,
         )
+
+
+def _is_there(folder: Path, key: str) -> bool:
+    return (folder / f"{key}.npy").is_file() or (folder / key).is_dir()
 
 
 def folder_at(path: Path) -> Folder | None:
