@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from dhmd.analysis.readout import classify, read_out
+from dhmd.analysis.readout import ALPHAS, classify, read_each, read_out
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(120, 6))
@@ -42,6 +46,34 @@ def test_what_only_names_the_video_is_no_knowledge_of_a_new_video():
     which = np.eye(15)[VIDEOS]
     assert read_out(which, style) > 0.95
     assert read_out(which, style, VIDEOS) < 0.05
+
+
+def test_it_is_ridge_regression_with_the_penalty_of_least_leave_one_out_error():
+    y = X @ WEIGHTS + 3 * np.random.default_rng(8).normal(size=(120, 3))
+    errors = np.zeros(3)
+    for train, test in GroupKFold(5).split(X, groups=VIDEOS):
+        reader = make_pipeline(StandardScaler(), RidgeCV(ALPHAS, alpha_per_target=True)).fit(X[train], y[train])
+        errors += ((y[test] - reader.predict(X[test])) ** 2).sum(axis=0)
+    assert read_out(X, y, VIDEOS) == pytest.approx(np.mean(1 - errors / ((y - y.mean(axis=0)) ** 2).sum(axis=0)), abs=1e-10)
+
+
+def test_more_features_than_samples_can_be_read():
+    wide = np.random.default_rng(9).normal(size=(120, 300))
+    assert 0.2 < read_out(np.column_stack([wide, 10 * X]), X[:, 0] + X[:, 1]) <= 1
+    assert read_out(wide, X) < 0.1
+
+
+def test_several_targets_at_once_are_what_each_is_alone():
+    targets = {"one": X[:, 0] ** 2, "three": X @ WEIGHTS}
+    assert read_each(X, targets, VIDEOS) == pytest.approx({name: read_out(X, y, VIDEOS) for name, y in targets.items()})
+
+
+def test_what_hardly_any_sample_shows_does_no_harm():
+    """An entry that is on in a few clips, and then for something else in each, must not make up the rest of the target."""
+    rare = np.zeros((120, 40))
+    rare[np.arange(120), np.arange(120) % 40] = 1e-6 + np.random.default_rng(10).exponential(size=120) ** 4
+    assert read_out(np.column_stack([X[:, :1], rare]), X[:, 0], VIDEOS) > 0.99
+    assert read_out(rare, np.random.default_rng(11).normal(size=120), VIDEOS) == pytest.approx(0, abs=0.1)
 
 
 def test_classes():

@@ -29,8 +29,9 @@ def read_out(features: Array, target: Array, groups: Array | None = None, folds:
     """How much of a target's variance a linear reader predicts on samples it has not seen.
 
     R^2 = 1 - sum (y - prediction)^2 / sum (y - mean y)^2 over the predictions of all folds, by ridge regression on standardised
-    features; the penalty of each target column is chosen inside the other folds by leave-one-out cross-validation. Features beyond
-    the range of the other folds count as its end, and those that fewer than `RARE` of their samples show are left out.
+    features; the penalty of each target column is chosen inside the other folds by leave-one-out cross-validation. No feature counts
+    as further outside the range it has in the other folds than that range is wide, and those that fewer than `RARE` of their samples
+    show are left out.
 
     Args:
         features: (N, F) finite numbers.
@@ -108,13 +109,14 @@ def _folds(n: int, groups: Array | None, folds: int) -> Iterator[tuple[Array, Ar
 
 
 def _scaled(seen: Array, new: Array) -> tuple[Array, Array]:
-    """Both by mean and deviation of the first, within its range, without rare and constant features; a column of zeros if none is left."""
+    """Both by mean and deviation of the first, without rare and constant features; a column of zeros if none is left."""
     kept = (seen != np.median(seen, axis=0)).sum(axis=0) >= min(RARE, len(seen) // 2)
     kept &= np.ptp(seen, axis=0) > 0
     if not kept.any():
         return np.zeros((len(seen), 1)), np.zeros((len(new), 1))
     seen = seen[:, kept]
-    new = np.clip(new[:, kept], seen.min(axis=0), seen.max(axis=0))
+    low, high = seen.min(axis=0), seen.max(axis=0)
+    new = np.clip(new[:, kept], 2 * low - high, 2 * high - low)
     mean, deviation = seen.mean(axis=0), seen.std(axis=0)
     return (seen - mean) / deviation, (new - mean) / deviation
 

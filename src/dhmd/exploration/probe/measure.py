@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dhmd.analysis.readout import read_out
+from dhmd.analysis.readout import read_each
 from dhmd.batch import FeatureBatch, FeatureSpec
 from dhmd.config import instantiate
 from dhmd.data.synthetic import SyntheticOptions
@@ -37,6 +37,7 @@ Summaries = dict[tuple[str, str, str], Array]
 
 METRICS = ("acc2_non_zero", "acc2", "accuracy", "f1_macro", "mae", "corr")
 """The metrics asked for, of those the task has."""
+BATCH = 256  # in evaluation a clip's outputs do not hang on the others of its batch
 DIGITS = 6  # of every number, so that what is shown at once and what is shown from a record is the same
 
 
@@ -83,6 +84,7 @@ def measure(run: Run, options: SyntheticOptions, planted: Planted) -> Measured:
     """
     check_same(run, planted)
     loaded = load_run(run.path)
+    loaded.data.batch_size = BATCH
     trained = summaries(loaded.network, whole_split(loaded.data, "test"))
     before = summaries(untrained(loaded.config, loaded.module.spec), whole_split(loaded.data, "test"))
     raw = {} if getattr(loaded.network.text_encoder, "needs_tokens", False) else feature_means(whole_split(loaded.data, "test"))
@@ -154,9 +156,9 @@ def _readability(trained: Summaries, before: Summaries, raw: Mapping[str, Array]
     for found, prefix in ((trained, ""), (before, "untrained ")):
         sources |= {(f"{prefix}{kind} {space}", m): x for (kind, space, m), x in found.items() if kind != "activations"}
     return {
-        f"readability/{name}/{source}/{m}": read_out(x, target, planted.videos)
+        f"readability/{name}/{source}/{m}": r2
         for (source, m), x in sources.items()
-        for name, target in planted.targets(m).items()
+        for name, r2 in read_each(x, planted.targets(m), planted.videos).items()
     }
 
 
@@ -193,10 +195,10 @@ def _activations(trained: Summaries, before: Summaries, planted: Planted) -> dic
         if kind != "activations":
             continue
         sources = {"activations": a, "untrained activations": before[kind, space, m], "pooled features": trained["pooled", space, m]}
-        for target in ("composition", "valence"):
-            for source, x in sources.items():
-                path = f"activations/{target}/{source}/{space}/{m}"
-                values[path] = read_out(x, getattr(planted, target), planted.videos)
+        targets = {"composition": planted.composition, "valence": planted.valence}
+        for source, x in sources.items():
+            found = read_each(x, targets, planted.videos)
+            values |= {f"activations/{target}/{source}/{space}/{m}": r2 for target, r2 in found.items()}
         active = a > 0
         values[f"entries/used/{space}/{m}"] = int(active.any(axis=0).sum())
         values[f"entries/active/{space}/{m}"] = active.sum(axis=1).mean()
