@@ -30,7 +30,8 @@ def extensions() -> tuple[ModuleType, ...]:
     Raises:
         UsageError: one is missing, cannot be imported, or has the name of another module.
     """
-    return tuple(_load(entry) for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry)
+    entries = [entry for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry]
+    return tuple(_load(str(Path(e).expanduser().absolute()) if e.endswith(".py") else e) for e in entries)
 
 
 def definitions() -> Iterator[tuple[str, Any]]:
@@ -52,10 +53,10 @@ def described() -> dict[str, dict[str, str | None]]:
 
 @cache
 def _load(entry: str) -> ModuleType:
-    path = Path(entry).expanduser()
+    path = Path(entry)
     try:
         if path.suffix == ".py":
-            return _from_file(path.absolute())
+            return _from_file(path)
         return import_module(entry)
     except UsageError:
         raise

@@ -80,7 +80,8 @@ def _of_store(path: Path, modalities: tuple[str, ...], split: str | None) -> dic
 
 def _of_content(content: Any, path: Path, keys: Mapping[str, str]) -> dict[str, Samples]:
     splits = {str(k): v for k, v in content.items() if isinstance(v, dict)} if isinstance(content, dict) else {}
-    if set(SPLITS) <= set(splits) and (layout := layout_of(content, path)).name != "mmsa":  # keys of its own
+    whole = set(SPLITS) <= set(splits) or not isinstance(content, dict)
+    if whole and (layout := layout_of(content, path)).name != "mmsa":  # keys of its own
         canonical = layout.canonical(content, path, None)
         splits, keys = dict(canonical.splits), {m: canonical.keys.get(m, m) for m in keys}
     if not splits and isinstance(content, dict) and any(key in content for key in (*keys.values(), "text_bert", "raw_text")):
