@@ -22,7 +22,7 @@ from dhmd.errors import DhmdError, RunError, UsageError
 WITH_VALUE = frozenset(
     {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--info", "-i"}
 )
-VERBS = ("train", "evaluate", "predict", "export", "import-dmd", "show", "analyse", "results", "reproduce", "data")
+VERBS = ("train", "evaluate", "predict", "export", "import-dmd", "show", "analyse", "probe", "results", "reproduce", "data")
 _typed: list[str] = []
 
 

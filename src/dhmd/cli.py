@@ -24,6 +24,7 @@ examples:
   dhmd predict RUN FILE -o predictions.csv
   dhmd show RUN
   dhmd analyse RUN
+  dhmd probe RUNS -o DIR
   eval "$(dhmd -sc install=bash)"                         completion (bash; zsh and fish likewise)
 """
 
@@ -113,6 +114,14 @@ def _parser() -> argparse.ArgumentParser:
     analyse.add_argument("--device", default="cpu", help="as torch names it: cpu (default), cuda, cuda:1")
     analyse.set_defaults(run=_analyse)
 
+    probe = verbs.add_parser("probe", help="what runs on the embedded corpus learned of what was planted in it, over seeds")
+    probe.add_argument("runs", nargs="*", metavar="RUNS", type=Path, help="run folders, or folders of run folders at any depth")
+    probe.add_argument("-o", "--output", metavar="DIR", type=Path, help="where csv files, figures and probe.json go")
+    probe.add_argument("--record", metavar="FILE", type=Path, help="the runs' numbers: written, or read where no run is given")
+    probe.add_argument("--update", metavar="FILE", type=Path, help="write the tables into a document between <!-- probe:NAME --> markers")
+    probe.add_argument("--check", metavar="FILE", type=Path, help="see that a document's tables are what the record (and runs) say")
+    probe.set_defaults(run=_probe)
+
     show = verbs.add_parser("show", help="print what a run recorded")
     show.add_argument("run_folder", metavar="RUN", type=Path, help="run folder")
     show.set_defaults(run=_show)
@@ -161,6 +170,12 @@ def _import_dmd(options: argparse.Namespace) -> None:
 
     run = import_dmd(options.checkpoint, options.output, options.heads, options.data)
     print(f"run folder: {run}\nnext: dhmd evaluate {run}{'' if options.data else ' --data FILE'}")
+
+
+def _probe(options: argparse.Namespace) -> None:
+    from dhmd.exploration.probe.command import probe
+
+    probe(options.runs, options.output, options.record, options.update, options.check)
 
 
 def _analyse(options: argparse.Namespace) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from dhmd.exploration.probe.tables import markdown, to_csv
 from dhmd.exploration.probe.truth import Planted, options_of, plant, task_of
 
 RECORD = "probe.json"
+QUESTIONS = ("readability", "edges", "heads", "activations", "stages")
 
 
 def measure_runs(folders: Sequence[Path]) -> tuple[list[Measured], dict[str, str]]:
@@ -86,45 +86,54 @@ def check_document(document: Path, measured: Sequence[Measured]) -> list[str]:
     return names
 
 
-def probe(options: argparse.Namespace) -> None:
-    """Run the command.
+def probe(
+    runs: Sequence[Path] = (),
+    output: Path | None = None,
+    record: Path | None = None,
+    update: Path | None = None,
+    check: Path | None = None,
+) -> None:
+    """Print the answers of runs, or of a record of them, and write what is asked for.
+
+    Args:
+        runs: run folders, or folders of run folders.
+        output: folder for csv files, figures and the record.
+        record: file of the runs' numbers: written, or read where no run is given.
+        update: document to write the tables into, between its markers.
+        check: document whose tables must be what ``record`` says; nothing is measured then.
 
     Raises:
-        UsageError: options that do not go together.
+        UsageError: options that do not go together, a document without markers, a place that cannot be written.
         RunError: see `measure_runs` and `check_document`.
     """
-    folders, record, output = options.runs, options.record, options.output
-    if options.check:
+    if check is not None:
         if record is None:
             raise UsageError("--check needs --record FILE: what the tables of the document are made of")
         measured = read_probe_record(record)
-        if folders:
-            check_runs(measured, read_runs(folders)[0])
-        print(f"{options.check}: {', '.join(check_document(options.check, measured))}: what {record} gives")
+        if runs:
+            check_runs(measured, read_runs(runs)[0])
+        print(f"{check}: {', '.join(check_document(check, measured))}: what {record} gives")
         return
-    if not folders and record is None:
+    if not runs and record is None:
         raise UsageError("no run given; expected run folders or folders of run folders, for example `dhmd probe runs -o probe`")
-    missing: dict[str, str] = {}
-    if folders:
-        measured, missing = measure_runs(folders)
-    else:
-        measured = read_probe_record(record)
+    names = [] if update is None else _marked(update)  # broken markers are refused before any work
+    measured, missing = measure_runs(runs) if runs or record is None else (read_probe_record(record), {})
     tables = tables_of(measured)
     for name, text in tables.items():
         print(f"## {name}\n\n{text}")
     for run, reason in missing.items():
         print(f"Not among them: {run}: {reason}")
     try:
-        if folders and record is not None:
+        if runs and record is not None:
             write_probe_record(record, measured)
         if output is not None:
             write_answers(measured, output)
             print(f"tables, figures and {RECORD}: {output}")
     except OSError as error:
-        raise UsageError(f"{error.filename or output}: cannot be written ({error.strerror}); choose another folder") from error
-    if options.update:
-        for name in _marked(options.update):
-            update_between_markers(options.update, name, tables[name], "probe")
+        raise UsageError(f"{error.filename or output}: cannot be written ({error.strerror}); choose another place") from error
+    if update is not None:
+        for name in names:
+            update_between_markers(update, name, tables[name], "probe")
 
 
 def _marked(document: Path) -> list[str]:
@@ -134,18 +143,5 @@ def _marked(document: Path) -> list[str]:
     if not names:
         raise UsageError(f"{document}: expected a document with one of {', '.join(f'<!-- probe:{name} -->' for name in QUESTIONS)}")
     for name in names:
-        between_markers(document, name, "probe")  # refuses broken markers before anything is written
+        between_markers(document, name, "probe")
     return names
-
-
-QUESTIONS = ("readability", "edges", "heads", "activations", "stages")
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """What the command understands."""
-    parser.add_argument("runs", nargs="*", metavar="RUNS", type=Path, help="run folders on the embedded corpus, or folders of run folders")
-    parser.add_argument("-o", "--output", metavar="DIR", type=Path, help="where csv files, figures and probe.json go")
-    parser.add_argument("--record", metavar="FILE", type=Path, help="the runs' numbers: written, or read where no run is given")
-    parser.add_argument("--update", metavar="FILE", type=Path, help="write the tables into a document between <!-- probe:NAME --> markers")
-    parser.add_argument("--check", metavar="FILE", type=Path, help="see that a document's tables are what the record (and runs) say")
-    parser.set_defaults(run=probe)
