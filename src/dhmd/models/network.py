@@ -13,7 +13,8 @@ from dhmd.batch import LANGUAGE, MODALITIES, FeatureBatch, FeatureSpec
 from dhmd.errors import UsageError
 from dhmd.models.heterogeneous import HeterogeneousBranch
 from dhmd.models.homogeneous import HomogeneousBranch
-from dhmd.models.options import MAX_RATE, DecouplingOptions, Dropout, Factory, SpaceOptions, by_modality, choose, parse, whole, within
+from dhmd.models.options import MAX_RATE, DecouplingOptions, Dropout, Factory, SpaceOptions, choose, parse, whole, within
+from dhmd.models.per_modality import by_modality, refuse_unread_text
 from dhmd.models.stages import build_decoupling, own_stage
 from dhmd.nn.attention import AttentionDropout, TransformerEncoder
 from dhmd.nn.cross_modal import CrossModalAttention, SelfAttentionOnly
@@ -73,6 +74,7 @@ class DecoupledDistillation(nn.Module):
     ) -> None:
         super().__init__()
         self.text_encoder = GivenFeatures() if text_encoder is None else text_encoder
+        refuse_unread_text(self.text_encoder, spec)
         spec = self.text_encoder.encoded(spec)  # type: ignore[operator]
         modalities = self.modalities = spec.modalities
         if len(modalities) < 2:
@@ -105,7 +107,7 @@ class DecoupledDistillation(nn.Module):
             return MaskedMean(width) if pool else Flatten(lengths[m], width)
 
         rest = (rates.relu, rates.residual, rates.embedding)
-        attention_rate = by_modality(rates.attention or 0.0, modalities, "model.dropout.attention")
+        attention_rate = by_modality(rates.attention, modalities, "model.dropout.attention", default=0.0)
         for m in modalities:
             within(attention_rate[m], 0, MAX_RATE, f"model.dropout.attention.{m}")
         by_source = {m: AttentionDropout(attention_rate[m], *rest) for m in modalities}

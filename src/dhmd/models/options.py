@@ -17,11 +17,11 @@ MAX_RATE = 0.99  # of dropout: at 1 nothing is left
 
 @dataclass(frozen=True)
 class Dropout:
-    """Dropout rates; ``attention`` by the source modality."""
+    """Dropout rates; ``attention`` by the source modality, 0 for one that the map does not name, or one rate for all."""
 
     RANGES: ClassVar = dict.fromkeys(("memory", "relu", "residual", "embedding", "text", "output"), (0, MAX_RATE))
 
-    attention: Mapping[str, float] = field(default_factory=dict)
+    attention: Mapping[str, float] | float = field(default_factory=dict)
     memory: float = 0.0
     relu: float = 0.0
     residual: float = 0.0
@@ -39,14 +39,14 @@ class DecouplingOptions:
 
 @dataclass(frozen=True)
 class DistillationOptions:
-    """See ``dhmd.nn.graph_distillation.GraphDistillationUnit``; ``prior`` False stands for none."""
+    """See ``dhmd.nn.graph_distillation.GraphDistillationUnit``; ``prior`` False stands for none, a text for the map it writes."""
 
     RANGES: ClassVar = {"width": (1, inf)}
 
     width: int = 64
     edges: EdgeKind = "learned"
     softmax_over: Literal["all", "student"] = "all"
-    prior: Mapping[str, float] | bool = field(default_factory=dict)
+    prior: Mapping[str, float] | str | bool = field(default_factory=dict)
     input: Literal["feature", "dictionary"] = "feature"
 
 
@@ -148,16 +148,3 @@ def choose(value: Any, choices: Sequence[str], key: str) -> Any:
     if value not in choices:
         raise UsageError(f"{key}: found {value!r}; expected one of {', '.join(choices)}")
     return value
-
-
-def by_modality(values: Mapping[str, T] | T, modalities: tuple[str, ...], key: str) -> dict[str, T]:
-    """One value a modality, from a map by modality or from one value for all.
-
-    Raises:
-        UsageError: a modality of the data has no value.
-    """
-    if not isinstance(values, Mapping):
-        return dict.fromkeys(modalities, values)
-    if missing := [m for m in modalities if m not in values]:
-        raise UsageError(f"{key}: no value for the modality {missing[0]!r}; expected one for each of {', '.join(modalities)}")
-    return {m: values[m] for m in modalities}

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from dhmd.errors import UsageError
 from dhmd.models.options import DecouplingOptions, DictionaryOptions, DistillationOptions, SpaceOptions, parse
+from dhmd.models.per_modality import prior_of
 from dhmd.nn.decoupling import Decoupling
 from dhmd.nn.dictionary import Codes, NoDictionary, SharedDictionary
 from dhmd.nn.fusion import CodeFusion, FeatureOnly, HeadOutput
@@ -84,9 +85,7 @@ def build_unit(
         return unit
     if o.input == "dictionary" and options.dictionary is None:
         raise UsageError(f"model.{space}.distillation.input=dictionary needs the dictionary of this space: set one, or input=feature")
-    if o.prior is True:
-        raise UsageError(f'model.{space}.distillation.prior: found true; expected false for none, or a map "teacher->student: value"')
-    prior = None if o.prior is False else o.prior
+    prior = prior_of(o.prior, modalities, f"model.{space}.distillation.prior")
     try:
         return GraphDistillationUnit(modalities, logit_dim, repr_dim, o.width, o.edges, o.softmax_over, prior)
     except ValueError as e:

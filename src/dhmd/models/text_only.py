@@ -26,9 +26,9 @@ class TextOnly(nn.Module):
     def __init__(self, spec: FeatureSpec, text_encoder: nn.Module | None = None, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.text_encoder = GivenFeatures() if text_encoder is None else text_encoder
-        spec = self.text_encoder.encoded(spec)  # type: ignore[operator]
         if LANGUAGE not in spec.dims:
             raise UsageError(f"model=text_only reads the modality {LANGUAGE!r}; the data has {', '.join(spec.modalities)}")
+        spec = self.text_encoder.encoded(spec)  # type: ignore[operator]
         self.modalities = (LANGUAGE,)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(spec.dims[LANGUAGE], spec.out_dim)

@@ -7,6 +7,7 @@ Source: DMD (Li et al., CVPR 2023) as the authors' code has it; the prior and th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite, nan
 from typing import Literal, NamedTuple
 
 import torch
@@ -39,13 +40,40 @@ def edge_prior(modalities: tuple[str, ...], named: Mapping[str, float], groups: 
         (E,) in the order of ``dhmd.batch.edge_pairs``.
 
     Raises:
-        ValueError: a name that is no edge.
+        ValueError: a name that is no edge, or a value that is no finite number.
     """
     names = [f"{teacher}->{student}" for teacher, student in edge_pairs(modalities)]
     if unknown := sorted(set(named) - set(names)):
         raise ValueError(f"no such edge in the prior: {', '.join(unknown)}; expected among {', '.join(names)}")
+    if odd := [n for n, v in named.items() if isinstance(v, bool) or not isinstance(v, int | float) or not isfinite(v)]:
+        raise ValueError(f"the prior of {odd[0]}: found {named[odd[0]]!r}, expected a finite number")
     values = torch.tensor([float(named.get(n, 0.0)) for n in names], dtype=torch.float64)
     return grouped_softmax(values / PRIOR_TEMPERATURE, groups).float()
+
+
+def prior_of_text(text: str) -> dict[str, float]:
+    """The map that a text like ``language->vision: 1, language->gesture: 0.5`` writes; ``uniform`` writes the empty one.
+
+    Raises:
+        ValueError: something else than "teacher->student: number", or an edge that is there twice.
+    """
+    named: dict[str, float] = {}
+    for part in [] if text.strip() == "uniform" else text.split(","):
+        edge, _, value = part.partition(":")
+        ends = [end.strip() for end in edge.split("->")]
+        try:
+            number = float(value)
+        except ValueError:
+            number = nan
+        if len(ends) != 2 or not all(ends) or not isfinite(number):
+            raise ValueError(
+                f"in the prior: found {part.strip()!r}, expected teacher->student: number, several with commas between them, or uniform"
+            )
+        name = "->".join(ends)
+        if name in named:
+            raise ValueError(f"in the prior: {name} is there twice")
+        named[name] = number
+    return named
 
 
 def grouped_softmax(scores: Tensor, groups: int) -> Tensor:

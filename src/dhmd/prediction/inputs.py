@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,14 @@ NO_SPLIT = ""
 
 
 def read_samples(
-    path: str | Path, modalities: tuple[str, ...], keys: Mapping[str, str] | None = None, split: str | None = None
+    path: str | Path, modalities: tuple[str, ...], keys: Mapping[str, str] | Sequence[str] | None = None, split: str | None = None
 ) -> dict[str, Samples]:
     """The samples of a file or folder, by split. Labels need not be there, nor all splits, nor all modalities but those asked for.
 
     Args:
         path: a feature pickle, a store, or a folder of arrays.
         modalities: which to read.
-        keys: which key of a pickle holds which modality; None for the published layout's.
+        keys: ``data.modalities`` of the run: a map of names to keys of a pickle or files of a folder; a list or None for the layout's own.
         split: the only split wanted; None for all.
 
     Raises:
@@ -38,9 +38,9 @@ def read_samples(
         UsageError: there is no such split.
     """
     path = Path(path).expanduser()
-    keys = {m: {**KEYS, **(keys or {})}.get(m, m) for m in modalities}
+    named = {m: k for m, k in keys.items() if m in modalities} if isinstance(keys, Mapping) else {}
     if path.is_dir():
-        found = _of_folder(path, modalities)
+        found = _of_folder(path, modalities, named)
     else:
         try:
             with path.open("rb") as file:
@@ -48,7 +48,7 @@ def read_samples(
                     found = _of_store(path, modalities, split)
                 else:
                     file.seek(0)
-                    found = _of_content(load(file, path), path, keys)
+                    found = _of_content(load(file, path), path, modalities, named)
         except OSError as error:
             do = "check the spelling; a relative path starts at the folder where the command runs"
             raise problem(path, "", found=f"nothing that can be read ({error.strerror})", expected=EXPECTED, do=do) from None
@@ -78,12 +78,13 @@ def _of_store(path: Path, modalities: tuple[str, ...], split: str | None) -> dic
     }
 
 
-def _of_content(content: Any, path: Path, keys: Mapping[str, str]) -> dict[str, Samples]:
+def _of_content(content: Any, path: Path, modalities: tuple[str, ...], named: Mapping[str, str]) -> dict[str, Samples]:
+    keys = {m: named.get(m, KEYS.get(m, m)) for m in modalities}
     splits = {str(k): v for k, v in content.items() if isinstance(v, dict)} if isinstance(content, dict) else {}
     whole = set(SPLITS) <= set(splits) or not isinstance(content, dict)
     if whole and (layout := layout_of(content, path)).name != "mmsa":  # keys of its own
         canonical = layout.canonical(content, path, None)
-        splits, keys = dict(canonical.splits), {m: canonical.keys.get(m, m) for m in keys}
+        splits, keys = dict(canonical.splits), {m: named.get(m, canonical.keys.get(m, m)) for m in modalities}
     if not splits and isinstance(content, dict) and any(key in content for key in (*keys.values(), "text_bert", "raw_text")):
         splits = {NO_SPLIT: content}  # the samples without a split around them
     if not splits:
@@ -123,9 +124,10 @@ def _ids(content: dict[Any, Any], path: Path, prefix: str, keys: tuple[str, ...]
     return [str(i) for i in range(len(first) if hasattr(first, "__len__") else 0)]
 
 
-def _of_folder(path: Path, modalities: tuple[str, ...]) -> dict[str, Samples]:
+def _of_folder(path: Path, modalities: tuple[str, ...], named: Mapping[str, str]) -> dict[str, Samples]:
     """The layout of a training folder (`dhmd.data.layouts.folder`), of which the csv, its columns split, label and class may be absent."""
-    keys = modality_keys(path)
+    own = modality_keys(path)
+    keys = {**own, **{m: k for m, k in named.items() if k in own.values()}}
     if absent := [m for m in modalities if m not in keys]:
         raise _no_modality(path, f"{absent[0]}.npy", absent[0], keys)
     ids, texts, splits = _table(path)
