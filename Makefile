@@ -10,6 +10,7 @@ OVERRIDES ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DOCS_INSTALLED := $(VENV)/.docs-installed
 # one version for everybody; on Linux the one whose CPU build pip finds where it is told to look for it
 TORCH := torch==2.13.0
 export WANDB_MODE ?= offline
@@ -17,7 +18,7 @@ export WANDB_MODE ?= offline
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint reproduce-mosi reproduce-mosei clean
+.PHONY: help install demo test test-all lint docs reproduce-mosi reproduce-mosei clean
 
 help:  ## list the targets
 	@echo "dhmd: decoupled multimodal distillation"
@@ -54,6 +55,14 @@ lint: $(INSTALLED)  ## style, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+$(DOCS_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_OPTIONS) --editable ".[docs]"
+	@touch $@
+
+docs: $(DOCS_INSTALLED)  ## the site, from docs/ and the docstrings, to docs/_build/html; a warning is an error
+	$(BIN)/python -m sphinx -q -W --keep-going -b html -d docs/_build/doctrees docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
 reproduce-mosi: $(INSTALLED)  ## DMD and DHMD on CMU-MOSI: MOSI=file.pkl SEEDS=5 GPUS=0 OVERRIDES="text_encoder.source=folder"
 	@$(BIN)/dhmd reproduce mosi --data "$(MOSI)" --seeds $(SEEDS) --gpus $(GPUS) --set $(OVERRIDES)
 
@@ -61,5 +70,5 @@ reproduce-mosei: $(INSTALLED)  ## the same on CMU-MOSEI: MOSEI=file.pkl
 	@$(BIN)/dhmd reproduce mosei --data "$(MOSEI)" --seeds $(SEEDS) --gpus $(GPUS) --set $(OVERRIDES)
 
 clean:  ## remove what was built (.venv, caches); run folders stay
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

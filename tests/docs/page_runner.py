@@ -73,11 +73,6 @@ class Block:
         """Whether it does something, if only by being a file."""
         return self.mark != "skip" and (self.language in RUN or FILE.match(self.text) is not None)
 
-    @property
-    def runs(self) -> bool:
-        """Whether something is done with it."""
-        return self.mark != "skip" and (self.language in RUN or FILE.match(self.text) is not None)
-
 
 @dataclass(frozen=True)
 class Command:
@@ -243,7 +238,7 @@ def _one_value(override: str) -> str:
     return override if value[:1] in "[{'\"" else f"{key}={value.partition(',')[0]}"
 
 
-class logging_as_before:  # noqa: N801  # used as a function
+class logging_as_before:
     """Hydra configures logging for a process that ends; here many commands run in one."""
 
     def __enter__(self) -> None:

@@ -1,7 +1,6 @@
 """The runner of pages finds what does not hold."""
 
 import pytest
-
 from page_runner import Runner, blocks, commands, small_overrides
 
 

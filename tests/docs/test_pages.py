@@ -4,10 +4,10 @@ import os
 import sys
 
 import pytest
-
-from dhmd import reproduce
 from page_runner import Runner, blocks, in_process
 from pages import PAGES
+
+from dhmd import reproduce
 
 RUNNABLE = {page: [b for b in blocks(page) if b.runs] for page in PAGES}
 

@@ -24,7 +24,7 @@ def regularity_loss(weights: Tensor, prior: Tensor) -> Tensor:
 
 
 def imitation_loss(pairs: Pairs, distillation: Tensor, values: Mapping[str, Tensor]) -> Tensor:
-    """Sum over edges of mean_B( W_e |student - teacher|_1 ).
+    """Sum over edges of ``mean_B( W_e |student - teacher|_1 )``.
 
     Args:
         pairs: (teacher, student) of each edge.

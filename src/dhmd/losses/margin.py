@@ -15,7 +15,7 @@ def margin_loss(vectors: Mapping[str, Tensor], label: Tensor, task: Task = "regr
     """Mean over anchors i of the mean over p with i's label and n with another of max(0, m_in - cos(i, p) + cos(i, n)).
 
     All modalities' vectors are rows of one set, so each sample's other modalities are among its positives. m_in is ``margin`` times
-    |y_i - y_n| for regression, and ``margin`` for class labels. 0 when no anchor has both a positive and a negative.
+    ``|y_i - y_n|`` for regression, and ``margin`` for class labels. 0 when no anchor has both a positive and a negative.
 
     Args:
         vectors: (B, d) by modality.

@@ -68,7 +68,7 @@ def visible_keys(
         query_mask: (B, T_q) bool, or None when every frame is real.
         key_mask: (B, T_k) bool, or None.
         shape: T_q, T_k.
-        causal: the query at real index i sees keys up to i + |n_q - n_k|, with n the numbers of real frames.
+        causal: the query at real index i sees keys up to ``i + |n_q - n_k|``, with n the numbers of real frames.
         device: where the mask is needed.
 
     Returns:
