@@ -15,7 +15,7 @@ from dhmd.models.heterogeneous import HeterogeneousBranch
 from dhmd.models.homogeneous import HomogeneousBranch
 from dhmd.models.options import MAX_RATE, DecouplingOptions, Dropout, Factory, SpaceOptions, choose, parse, whole, within
 from dhmd.models.per_modality import by_modality, refuse_unread_text
-from dhmd.models.stages import build_decoupling, own_stage
+from dhmd.models.stages import build_decoupling, own_stage, share_entries
 from dhmd.nn.attention import AttentionDropout, TransformerEncoder
 from dhmd.nn.cross_modal import CrossModalAttention, SelfAttentionOnly
 from dhmd.nn.dropout import dropout as drop
@@ -47,6 +47,7 @@ class DecoupledDistillation(nn.Module):
         cross_modal_attention: False: a self-attention encoder a modality instead; or a factory.
         homogeneous: stages of the homogeneous space, see :class:`~dhmd.models.options.SpaceOptions`.
         heterogeneous: stages of the heterogeneous space.
+        one_dictionary: whether both spaces share the entries of one dictionary; both are needed, of the same sizes.
 
     Raises:
         UsageError: options that do not fit each other or the data.
@@ -71,6 +72,7 @@ class DecoupledDistillation(nn.Module):
         cross_modal_attention: bool | Factory = True,
         homogeneous: Mapping[str, Any] | SpaceOptions | None = None,
         heterogeneous: Mapping[str, Any] | SpaceOptions | None = None,
+        one_dictionary: bool = False,
     ) -> None:
         super().__init__()
         self.text_encoder = GivenFeatures() if text_encoder is None else text_encoder
@@ -125,6 +127,8 @@ class DecoupledDistillation(nn.Module):
             modalities, width, spec.out_dim, homo, summarise, lambda m: encoder(width, heads, layers, by_source[m]), rates.output
         )
         self.heterogeneous = HeterogeneousBranch(modalities, spec.out_dim, hetero, attention, rates.output)
+        if one_dictionary:
+            share_entries(self.homogeneous.dictionary, self.heterogeneous.dictionary)
         self.gates = nn.ModuleDict({m: Gate(attention.out_dim, gate) for m in modalities})
         self.shared_gate = Gate(len(modalities) * width, gate)
         total = len(modalities) * (attention.out_dim + width)
@@ -169,7 +173,9 @@ class DecoupledDistillation(nn.Module):
             "graph_units": [s.unit for s in spaces if s.unit is not None],
             "dictionaries": [s.dictionary for s in spaces],
         }
-        groups = {name: [p for module in modules for p in module.parameters() if p.requires_grad] for name, modules in named.items()}
+        groups = {
+            name: list({p: None for module in modules for p in module.parameters() if p.requires_grad}) for name, modules in named.items()
+        }
         taken = {id(p) for group in groups.values() for p in group}
         groups["network"] = [p for p in self.parameters() if p.requires_grad and id(p) not in taken]
         return {name: group for name, group in groups.items() if group}

@@ -60,6 +60,22 @@ def build_dictionary(options: SpaceOptions, modalities: tuple[str, ...], in_dim:
     return SharedDictionary(modalities, in_dim, o.entries, o.width, o.activation, o.pool, o.temperature, o.detach, o.init)
 
 
+def share_entries(one: Any, other: Any) -> None:
+    """Let the other dictionary have the entries of the one; each keeps its query networks.
+
+    Raises:
+        UsageError: a space has no dictionary, or their sizes differ.
+    """
+    sizes = [tuple(d.entries.shape) if hasattr(d, "entries") else None for d in (one, other)]
+    if None in sizes or sizes[0] != sizes[1]:
+        found = " and ".join("none" if size is None else "{} entries of width {}".format(*size) for size in sizes)
+        raise UsageError(
+            f"model.one_dictionary: found {found}; expected a dictionary in both spaces, of the same entries and width: "
+            "set entries and width of model.homogeneous.dictionary and model.heterogeneous.dictionary"
+        )
+    other.entries = one.entries
+
+
 def build_fusion(dictionary: SharedDictionary | NoDictionary, modalities: tuple[str, ...], feature_dim: int) -> CodeFusion | FeatureOnly:
     """What joins a space's features with its codes."""
     return CodeFusion(modalities, feature_dim, dictionary.width) if dictionary.width else FeatureOnly()
