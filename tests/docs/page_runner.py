@@ -17,9 +17,10 @@ from omegaconf import OmegaConf
 
 from dhmd.app import WITH_VALUE, compose
 from dhmd.cli import main
+from dhmd.errors import DhmdError
 
 RUN = ("console", "python")
-FILE = re.compile(r"# ([\w/.-]+\.(?:py|yaml|csv))\n")  # a block that begins so is that file
+FILE = re.compile(r"(?:# @package _global_\n)?# ([\w/.-]+\.(?:py|yaml|csv))\n")  # a block that begins so is that file
 SHOWN = ("text", "yaml", "csv", "json", "bibtex", "{include}", "{toctree}", "{dhmd-help}", "{automodule}", "{eval-rst}")
 FENCE = re.compile(r"^(`{3,})(\S*)\s*(.*)$")
 MARK = re.compile(r"^<!-- (skip|slow)(?:: *(.*?))? *-->$")
@@ -227,7 +228,10 @@ def small_overrides(arguments: list[str]) -> list[str]:
     if arguments[:1] != ["train"] or only_prints or any(CONTINUES.match(o) for o in overrides):
         return []
     own = Path(arguments[arguments.index("--config-dir") + 1]) if "--config-dir" in arguments else None
-    cfg = compose([*map(_one_value, overrides), "run_dir=."], own)
+    try:
+        cfg = compose([*map(_one_value, overrides), "run_dir=."], own)
+    except DhmdError:  # the page shows what is said of a wrong command
+        return []
     typed = {o.partition("=")[0].lstrip("+~") for o in overrides}
     return [f"{k}={v}" for k, v in SMALL.items() if k not in typed and OmegaConf.select(cfg, k) is not None]
 

@@ -251,7 +251,8 @@ def test_one_modality_is_not_enough():
 
 def test_one_dictionary_is_one_parameter_in_both_spaces():
     sizes = {"dictionary": {"entries": 8, "width": 6}}
-    network = DecoupledDistillation(SPEC, width=6, heads=2, layers=1, kernels=1, homogeneous=sizes, heterogeneous=sizes, one_dictionary=True)
+    both = {"homogeneous": sizes, "heterogeneous": sizes}
+    network = DecoupledDistillation(SPEC, width=6, heads=2, layers=1, kernels=1, **both, one_dictionary=True)
     assert network.homogeneous.dictionary.entries is network.heterogeneous.dictionary.entries
     assert [p.shape for p in network.parameter_groups()["dictionaries"]].count((8, 6)) == 1
     with pytest.raises(UsageError, match=r"model.one_dictionary: found 8 entries of width 6 and none"):
