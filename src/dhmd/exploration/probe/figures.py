@@ -105,19 +105,19 @@ def _heads(answer: Answer) -> Figure | None:
     metrics = _metrics({c.where[2] for c in answer.contrasts})
     if not metrics:
         return None
-    pairs = list(dict.fromkeys((c.group, c.other) for c in answer.contrasts))
+    pairs = _pairs(answer)
     heads = list(dict.fromkeys(c.where[1] for c in answer.contrasts))
     colour = {**colours([m for m in heads if m != WEAK]), WEAK: "#000000"}
     figure = new_figure(
         7.2, 1.4 + 0.85 * len(pairs), f"Unimodal heads, with distillation minus without (synthetic data, {_seeds(pairs[0])})"
     )
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
-    at = {(c.group, c.other, *c.where): c.difference for c in answer.contrasts}
+    at = {(c.group.name, c.other.name, *c.where): c.difference for c in answer.contrasts}
     for axes, metric in zip(panels, metrics, strict=True):
         rows = {}
         for a, b in pairs:
             for space in SPACES:
-                found = [(head, at.get((a, b, space, head, metric))) for head in heads]
+                found = [(head, at.get((a.name, b.name, space, head, metric))) for head in heads]
                 dots = [Dot(d.mean, d.interval, colour[head], head, marker="s" if head == WEAK else "o") for head, d in found if d]
                 if dots:
                     rows[f"− {b.name}\n{space}"] = _scaled(dots, metric)
@@ -127,7 +127,7 @@ def _heads(answer: Answer) -> Figure | None:
 
 
 def _activations(answer: Answer, groups: Sequence[Group]) -> Figure | None:
-    group = next((g for g in in_detail(groups) if any(v.group == g for v in answer.values)), None)
+    group = next((g for g in in_detail(groups) if any(v.group is g for v in answer.values)), None)
     if group is None:
         return None
     sources = (
@@ -154,17 +154,21 @@ def _stages(answer: Answer) -> Figure | None:
     metrics = _metrics({c.where[0] for c in answer.contrasts})
     if not metrics:
         return None
-    pairs = list(dict.fromkeys((c.group, c.other) for c in answer.contrasts))
+    pairs = _pairs(answer)
     figure = new_figure(7.2, 1.1 + 0.27 * len(pairs), f"All stages minus one taken away (synthetic data, {_seeds([p[1] for p in pairs])})")
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
-    at = {(c.group, c.other, *c.where): c.difference for c in answer.contrasts}
+    at = {(c.group.name, c.other.name, *c.where): c.difference for c in answer.contrasts}
     for axes, metric in zip(panels, metrics, strict=True):
         rows = {}
         for a, b in pairs:
-            d = at[a, b, metric]
+            d = at[a.name, b.name, metric]
             rows[f"− {b.name}"] = _scaled([Dot(d.mean, d.interval, BLUE, "")], metric)
         _forest(axes, rows, _better(metric), 0.0, names=axes is panels[0])
     return figure
+
+
+def _pairs(answer: Answer) -> list[tuple[Group, Group]]:
+    return list({(c.group.name, c.other.name): (c.group, c.other) for c in answer.contrasts}.values())
 
 
 def _dots(answer: Answer, group: Group, places: Iterable[tuple[str, ...]], styles: Sequence[tuple[str, str, bool, str]]) -> list[Dot]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -62,13 +61,19 @@ class Contrast:
 
 def grouped(measured: Iterable[Measured]) -> list[Group]:
     """Group runs by configuration; of a seed that is there twice the last by folder name counts. Groups without ablation come first."""
-    found: dict[tuple[str, ...], dict[int, Measured]] = {}
+    found: dict[tuple[str, str, str, str], dict[int, Measured]] = {}
     for one in sorted(measured, key=lambda m: m.run):
         found.setdefault((one.data, one.model, one.ablation, one.configuration), {})[one.seed] = one
-    groups = [Group(key[2] or FULL, tuple(seeds[s] for s in sorted(seeds))) for key, seeds in sorted(found.items())]
-    for more in ("model", "data", "configuration"):
-        names = Counter(g.name for g in groups)
-        groups = [replace(g, name=_told_apart(g, more)) if names[g.name] > 1 else g for g in groups]
+    several = len({model for _, model, _, _ in found}) > 1
+    groups = [
+        Group(f"{model} {ablation or FULL}" if several else ablation or FULL, tuple(seeds[s] for s in sorted(seeds)))
+        for (_, model, ablation, _), seeds in sorted(found.items())
+    ]
+    for more in ("data", "configuration"):
+        alike: dict[str, set[str]] = {}
+        for g in groups:
+            alike.setdefault(g.name, set()).add(getattr(g.first, more))
+        groups = [replace(g, name=f"{g.name}, {getattr(g.first, more)[:12]}") if len(alike[g.name]) > 1 else g for g in groups]
     return sorted(groups, key=lambda g: bool(g.first.ablation))
 
 
@@ -124,7 +129,3 @@ def exchanged(groups: Sequence[Group]) -> list[tuple[Group, Group]]:
 def in_detail(groups: Sequence[Group]) -> list[Group]:
     """The groups that lack nothing, or all where there are none such."""
     return [g for g in groups if not g.first.ablation] or list(groups)
-
-
-def _told_apart(group: Group, by: str) -> str:
-    return f"{group.name}, {getattr(group.first, by)[:12]}"

@@ -69,6 +69,30 @@ class Measured:
     metrics_sha256: str
     values: Mapping[str, float]
 
+    def __post_init__(self) -> None:
+        """Bring the numbers into the order of the record, so that tables are the same from runs and from it."""
+        object.__setattr__(self, "values", flat(nested(self.values)))
+
+
+def nested(values: Mapping[str, float]) -> dict[str, Any]:
+    """Numbers by path as objects in objects."""
+    tree: dict[str, Any] = {}
+    for path, value in values.items():
+        *parents, leaf = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = value
+    return tree
+
+
+def flat(tree: Mapping[str, Any], path: str = "") -> dict[str, float]:
+    """Back from `nested`."""
+    values: dict[str, float] = {}
+    for key, value in tree.items():
+        values |= flat(value, f"{path}{key}/") if isinstance(value, Mapping) else {f"{path}{key}": value}
+    return values
+
 
 def measure(run: Run, options: SyntheticOptions, planted: Planted) -> Measured:
     """Ask one finished run everything.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 
 from scipy import stats
@@ -34,7 +35,11 @@ class Answer:
 
     def value(self, group: Group, *where: str) -> Value | None:
         """The number of a group at a place."""
-        return next((v for v in self.values if v.group == group and v.where == where), None)
+        return self._at.get((group.name, *where))
+
+    @cached_property
+    def _at(self) -> dict[Where, Value]:
+        return {(v.group.name, *v.where): v for v in self.values}
 
 
 def ask(groups: Sequence[Group]) -> dict[str, Answer]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from dhmd.atomic import write_text
 from dhmd.errors import RunError
 from dhmd.evaluation.runs import Run, run_label
-from dhmd.exploration.probe.measure import Measured
+from dhmd.exploration.probe.measure import Measured, flat, nested
 
 SCHEMA = 1
 _AGAIN = "write the record again with `dhmd probe RUNS --record FILE`"
@@ -26,7 +26,7 @@ def write_probe_record(path: Path, measured: Iterable[Measured]) -> None:
     """
     lines = []
     for one in sorted(measured, key=lambda m: m.run):
-        plain = {**asdict(one), "values": _nested(one.values)}
+        plain = {**asdict(one), "values": nested(one.values)}
         lines.append(json.dumps({**plain, "digest": _sha256(plain)}, ensure_ascii=False, separators=(",", ":")))
     write_text(path, f'{{"schema": {SCHEMA}, "synthetic": true, "runs": [\n' + ",\n".join(lines) + "\n]}\n")
 
@@ -54,7 +54,7 @@ def read_probe_record(path: Path) -> list[Measured]:
             raise RunError(f"{path}: run {number}: found the fields {sorted(plain)}, expected {sorted(names)}; {_AGAIN}")
         if _sha256(plain) != item.get("digest"):
             raise RunError(f"{path}: run {number} ({plain['run']}): does not fit its digest: it was edited; {_AGAIN}")
-        measured.append(Measured(**{**plain, "values": _flat(plain["values"])}))
+        measured.append(Measured(**{**plain, "values": flat(plain["values"])}))
     return measured
 
 
@@ -70,25 +70,6 @@ def check_runs(measured: Sequence[Measured], runs: Iterable[Run]) -> None:
         if sha not in recorded or sha not in there:
             where = "the record but not among the runs" if sha in recorded else "the runs but not in the record"
             raise RunError(f"{name}: metrics.json with SHA-256 {sha[:12]}... is in {where}; {_AGAIN}")
-
-
-def _nested(values: Mapping[str, float]) -> dict[str, Any]:
-    """Paths as objects in objects: a third of the size."""
-    tree: dict[str, Any] = {}
-    for path, value in values.items():
-        *parents, leaf = path.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[leaf] = value
-    return tree
-
-
-def _flat(tree: Mapping[str, Any], path: str = "") -> dict[str, float]:
-    values: dict[str, float] = {}
-    for key, value in tree.items():
-        values |= _flat(value, f"{path}{key}/") if isinstance(value, Mapping) else {f"{path}{key}": value}
-    return values
 
 
 def _sha256(content: Any) -> str:

@@ -146,16 +146,16 @@ def _edges(answer: Answer, groups: Sequence[Group]) -> list[str]:
 def _heads(answer: Answer, groups: Sequence[Group]) -> list[str]:
     metrics = _metrics(v.where[2] for v in answer.values)
     tables = []
-    if in_values := [g for g in groups if answer.values and (not g.first.ablation or any(c.other == g for c in answer.contrasts))]:
-        rows = [
-            [f"`{g.name}`", space, m, *(_of(answer, g, space, m, key, written=_metric(key)) for key in metrics)]
-            for g in in_values
-            for space in SPACES
-            for m in (*g.reliability, WEAK)
-            if any(answer.value(g, space, m, key) for key in metrics)
-        ]
-        if rows:
-            tables += ["Each unimodal head's own test metrics:", _grid(["runs", "space", "head", *_labels(metrics)], rows)]
+    compared = {c.other.name for c in answer.contrasts} | {g.name for g in in_detail(groups)}
+    rows = [
+        [f"`{g.name}`", space, m, *(_of(answer, g, space, m, key, written=_metric(key)) for key in metrics)]
+        for g in groups
+        for space in SPACES
+        for m in (*g.reliability, WEAK)
+        if g.name in compared and any(answer.value(g, space, m, key) for key in metrics)
+    ]
+    if rows:
+        tables += ["Each unimodal head's own test metrics:", _grid(["runs", "space", "head", *_labels(metrics)], rows)]
     places = dict.fromkeys((c.group.name, c.other.name, *c.where[:2]) for c in answer.contrasts)
     at = {(c.group.name, c.other.name, *c.where): c for c in answer.contrasts}
     rows = [
@@ -186,7 +186,7 @@ def _activations(answer: Answer, groups: Sequence[Group]) -> list[str]:
         rows = [row for row in rows if row[3] != _NONE]
         if rows:
             tables += [f"R², out of fold, of a linear reader of the activations in `{group.name}`:", _grid(header, rows)]
-    return tables or ["No run without ablation has activations."]
+    return tables or ["No run that is shown here has a dictionary."]
 
 
 def _stages(answer: Answer, groups: Sequence[Group]) -> list[str]:
