@@ -182,7 +182,29 @@ def _embeddings(file, generator, label, epochs):
             file[f"embeddings/{space}/{modality}"] = x.astype(np.float32)
 
 
-_STAGES = {"edges": _edges, "activations": _activations, "embeddings": _embeddings}
+def _training(file, generator, label, epochs):
+    """By class and epoch: towards what the samples have in the end, with nobody in the class -3."""
+    classes = np.arange(-3, 4)
+    number = np.clip(np.round(label), -2, 3)
+    share = np.array([(number == c).mean() for c in classes])
+    way = (1 - np.exp(-np.arange(epochs) / 3))[:, None, None]
+    file["training/classes"] = classes
+    file["training/class_share"] = share
+
+    def by_class(x):
+        mean = np.stack([x[number == c].mean(axis=0) if (number == c).any() else np.zeros(x.shape[1]) for c in classes])
+        start = generator.permutation(mean.T).T * (share > 0)[:, None]
+        return (1 - way) * start + way * mean
+
+    for space in SPACES:
+        file[f"edges/{space}/validation_by_class"] = by_class(file[f"edges/{space}/test"][()])
+        for modality in MODALITIES:
+            values = by_class(file[f"activations/{space}/{modality}"][()])
+            file[f"training/activations/{space}/{modality}"] = values.astype(np.float32)
+
+
+_STAGES = {"edges": _edges, "activations": _activations, "embeddings": _embeddings, "training": _training}
+ALL_STAGES = tuple(_STAGES)
 
 
 def _write_csv(path, columns):

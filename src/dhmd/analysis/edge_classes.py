@@ -113,7 +113,7 @@ def _panels(record: EdgeRecord, title: str) -> tuple[Figure, list[Axes]]:
     n = len(record.pairs)
     columns = min(n, _COLUMNS)
     rows = math.ceil(n / columns)
-    figure = new_figure(max(1.5 * columns + 0.5, 4.5), 1.7 * rows + 1.0, title)
+    figure = new_figure(max(1.5 * columns + 0.5, 4.5), 2.1 * rows + 1.0, title)
     grid = list(figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat)
     for spare in grid[n:]:
         spare.set_visible(False)
@@ -125,8 +125,10 @@ def _finish(figure: Figure, panels: list[Axes], record: EdgeRecord, x: str, y: s
         axes.set_title(f"{teacher} → {student}", loc="left", fontsize=7.5)
         if record.prior is not None:
             axes.axhline(record.prior[e], color=_PRIOR, linewidth=1.0, linestyle="--", label="prior")
+        if e >= len(panels) - _COLUMNS:  # the lowest of each column
+            axes.set_xlabel(x)
+            axes.tick_params(labelbottom=True)
     panels[0].set_ylim(bottom=0)
-    figure.supxlabel(x, fontsize=8)
     figure.supylabel(y, fontsize=8)
     _legend(figure, panels)
 

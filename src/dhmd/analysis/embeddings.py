@@ -26,12 +26,16 @@ def project(embeddings: Mapping[str, NDArray[Any]], seed: int = 0) -> tuple[NDAr
         seed: of the choice of samples; the start is the first two principal components.
 
     Returns:
-        points (P, 2), the sample each point belongs to (P,), and its modality.
+        points (P, 2), all at one place where they do not differ, the sample each point belongs to (P,), and its modality.
     """
     n = len(next(iter(embeddings.values())))
     kept = min(n, MAX_POINTS // len(embeddings))
     rows = np.sort(np.random.default_rng(seed).choice(n, kept, replace=False))
     stacked = np.concatenate([np.asarray(x, np.float64)[rows] for x in embeddings.values()])
+    if stacked.shape[1] == 1:  # the start has two components
+        stacked = np.pad(stacked, ((0, 0), (0, 1)))
+    if not np.ptp(stacked, axis=0).any():  # the start would be 0/0, which t-SNE's trees do not survive
+        return np.zeros((len(stacked), 2)), np.tile(rows, len(embeddings)), [name for name in embeddings for _ in rows]
     perplexity = min(30.0, (len(stacked) - 1) / 3)
     points = TSNE(init="pca", random_state=seed, perplexity=perplexity).fit_transform(stacked)
     return points, np.tile(rows, len(embeddings)), [name for name in embeddings for _ in rows]
@@ -62,23 +66,26 @@ def embedding_maps(embeddings: Mapping[str, Mapping[str, NDArray[Any]]], label: 
     return figure
 
 
-def draw_by_label(figure: Figure, axes: Axes, points: NDArray[Any], label: NDArray[Any], task: Task) -> None:
-    """Draw points (P, 2) in the colours of their labels (P,), with a scale or a legend."""
+def draw_by_label(figure: Figure, axes: Axes, points: NDArray[Any], label: NDArray[Any], task: Task, key: bool = True) -> None:
+    """Draw points (P, 2) in the colours of their labels (P,), with a scale or a legend where a ``key`` is wanted."""
     if task == "regression":
         limit = max(1.0, float(np.abs(label).max()))
         drawn = axes.scatter(points[:, 0], points[:, 1], c=label, cmap=SENTIMENT, vmin=-limit, vmax=limit, s=9, linewidths=0)
-        figure.colorbar(drawn, ax=axes, label="sentiment label", shrink=0.8)
+        if key:
+            figure.colorbar(drawn, ax=axes, label="sentiment label", shrink=0.8)
         return
     for c in np.unique(label.astype(np.int64)):
         x, y = points[label == c].T
         axes.scatter(x, y, color=PALETTE[c % len(PALETTE)], s=9, linewidths=0, label=f"class {c}")
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), markerscale=2, handletextpad=0.2)
+    if key:
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), markerscale=2, handletextpad=0.2)
 
 
-def draw_by_modality(axes: Axes, points: NDArray[Any], names: NDArray[Any]) -> None:
-    """Draw points (P, 2) in the colours of their modalities (P,), with a legend."""
+def draw_by_modality(axes: Axes, points: NDArray[Any], names: NDArray[Any], key: bool = True) -> None:
+    """Draw points (P, 2) in the colours of their modalities (P,), with a legend where a ``key`` is wanted."""
     order = list(dict.fromkeys(names.tolist()))
     for (name, colour), marker in zip(colours(order).items(), "os^Dv<>" * len(order), strict=False):
         x, y = points[names == name].T
         axes.scatter(x, y, color=colour, marker=marker, s=9, linewidths=0, label=name)
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), markerscale=2, handletextpad=0.2)
+    if key:
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), markerscale=2, handletextpad=0.2)

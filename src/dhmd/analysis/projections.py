@@ -51,7 +51,8 @@ def projection(embeddings: Mapping[str, Array], seed: int = 0) -> Projection:
     """
     stacked = np.concatenate([np.asarray(x, np.float64) for x in embeddings.values()])
     n = len(next(iter(embeddings.values())))
-    fit = PCA(min(COMPONENTS, *stacked.shape), svd_solver="full").fit(stacked)
+    with np.errstate(invalid="ignore"):  # 0/0 where all points are one
+        fit = PCA(min(COMPONENTS, *stacked.shape), svd_solver="full").fit(stacked)
     places = np.zeros((len(stacked), 2))
     components = fit.transform(stacked)[:, :2]
     places[:, : components.shape[1]] = components
@@ -60,8 +61,7 @@ def projection(embeddings: Mapping[str, Array], seed: int = 0) -> Projection:
     first = {name: i * n for i, name in enumerate(embeddings)}
     tsne[[first[name] + row for name, row in zip(names, rows.tolist(), strict=True)]] = points
     modality = tuple(name for name in embeddings for _ in range(n))
-    explained = np.nan_to_num(fit.explained_variance_ratio_)  # 0/0 where all points are one
-    return Projection(np.tile(np.arange(n), len(embeddings)), modality, places, explained, tsne)
+    return Projection(np.tile(np.arange(n), len(embeddings)), modality, places, np.nan_to_num(fit.explained_variance_ratio_), tsne)
 
 
 def embedding_rows(projections: Mapping[str, Projection], ids: Sequence[str], label: Array) -> list[Row]:
@@ -104,8 +104,8 @@ def projection_maps(p: Projection, label: Array, task: Task, title: str) -> Figu
         grid = figure.subplots(2, 2)
         for column, (name, points) in enumerate({"principal components": p.pca[drawn], "t-SNE": p.tsne[drawn]}.items()):
             above, below = grid[:, column]
-            draw_by_label(figure, above, points, label[rows], task)
-            draw_by_modality(below, points, names)
+            draw_by_label(figure, above, points, label[rows], task, key=column == 1)
+            draw_by_modality(below, points, names, key=column == 1)
             above.set_title(f"{name}, by label", loc="left")
             below.set_title(f"{name}, by modality", loc="left")
             for axes in (above, below):
