@@ -1,4 +1,4 @@
-"""The command line's reference as Markdown, from the real parsers: every verb with its help. Plain Python; the site and a test use it."""
+"""The command line as Markdown, from the real parsers and conf/: every verb, every choice. Plain Python; the site and a test use it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
+from itertools import takewhile
+from pathlib import Path
 
 from dhmd.cli import _parser, main
+from dhmd.config import conf_dir
 from dhmd.evaluation.results import _parser as results_parser
 
 WIDTH = 100
@@ -33,7 +36,23 @@ def markdown() -> str:
         for verb, parser in verbs().items():
             text = parser.format_help() if parser else _printed(verb)
             sections.append(f"## dhmd {verb}\n\n{_sentence(about[verb])}\n\n{_block(f'dhmd {verb} --help', text)}")
+    sections.append("## Choices of dhmd train\n\nEvery file of `conf/`, in its own words; `dhmd train GROUP=CHOICE` takes it.")
+    for group, found in choices().items():
+        rows = [f"| `{name}` | {about} |" for name, about in found.items()]
+        sections.append("\n".join([f"### {group}", "", f"| `{group}=` | |", "|---|---|", *rows]))
     return "\n\n".join(sections) + "\n"
+
+
+def choices() -> dict[str, dict[str, str]]:
+    """The files of conf/ by group and name, each with the first sentences of its comment."""
+    groups = sorted(p for p in conf_dir().iterdir() if p.is_dir())
+    return {g.name: {str(f.relative_to(g).with_suffix("")): _comment(f) for f in sorted(g.rglob("*.yaml"))} for g in groups}
+
+
+def _comment(file: Path) -> str:
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("# @package")]
+    comment = " ".join(line[1:].strip() for line in takewhile(lambda line: line.startswith("#"), lines))
+    return comment.replace("|", "\\|")
 
 
 def _leaves(parser: argparse.ArgumentParser, words: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:

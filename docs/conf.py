@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -44,13 +45,19 @@ ELSEWHERE = {"](../README.md": "](index.md", "](../CHANGELOG.md": "](changelog.m
 
 
 def filled(app: Sphinx, name: str, source: list[str]) -> None:
-    """Links to README and the changelog lead to the pages that include them; the reference of the command line is what the parsers say now."""
+    """Links to README and the changelog lead to the pages that include them; the parsers say what the command line takes."""
     for link, page in ELSEWHERE.items():
         source[0] = source[0].replace(link, page)
     if name == "cli":
         source[0] += cli_reference.markdown()
 
 
+def letters(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """``width: d.`` is a size and not the fourth item of a list."""
+    lines[:] = [re.sub(r"^(\s+\w+: )([A-Za-z])\.$", r"\1``\2``.", line) for line in lines]
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("source-read", filled)
+    app.connect("autodoc-process-docstring", letters, priority=400)  # before napoleon

@@ -91,5 +91,6 @@ def test_trainings_are_made_small_where_they_have_the_key():
     assert not any(o.startswith("data.synthetic") for o in small_overrides(["train", "data=custom", "data.path=x"]))
     assert small_overrides(["train", "--cfg", "job"]) == []
     assert small_overrides(["train", "resume=RUN"]) == []
+    assert small_overrides(["train", "modle=dmd"]) == []
     assert small_overrides(["train", "resume=true"]) == full
     assert small_overrides(["show", "RUN"]) == []
