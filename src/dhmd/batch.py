@@ -108,6 +108,11 @@ class FeatureBatch:
 
         Raises:
             ValueError: shapes do not fit each other, a value is no finite number, or no modality is given.
+
+        Example:
+            >>> batch = FeatureBatch.from_arrays(language=[[[1.0], [2.0], [0.0]]], vision=[[[3.0, 4.0]]])
+            >>> batch.modalities, batch.masks["language"]
+            (('language', 'vision'), tensor([[ True,  True, False]]))
         """
         if not features:
             raise ValueError("no modality given; expected for example language=, vision=, acoustic=")
@@ -202,5 +207,9 @@ def name_fault(name: str) -> str | None:
 
 
 def edge_pairs(modalities: tuple[str, ...]) -> Pairs:
-    """(teacher, student) of every edge between modalities: students in order, and for each its teachers in order."""
+    """(teacher, student) of every edge between modalities: students in order, and for each its teachers in order.
+
+    >>> edge_pairs(("language", "vision"))
+    (('vision', 'language'), ('language', 'vision'))
+    """
     return tuple((teacher, student) for student, teacher in permutations(modalities, 2))

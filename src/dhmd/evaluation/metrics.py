@@ -66,6 +66,11 @@ def regression_metrics(prediction: Any, label: Any, convention: Convention = "mo
 
     Raises:
         ValueError: N is 0, the sizes differ, a value is NaN or infinite, or the convention is unknown.
+
+    Example:
+        >>> found = regression_metrics([0.4, -0.2, 1.6], [1.0, 0.0, 2.0])
+        >>> round(found["acc2_non_zero"], 3), round(found["acc2_has_zero"], 3), round(found["mae"], 3)
+        (1.0, 0.667, 0.4)
     """
     p, y = _column(prediction, "prediction"), _column(label, "label")
     _check_sizes(p, y)
@@ -108,7 +113,11 @@ def predicted_class(prediction: Any) -> Array:
 
 
 def sentiment_class(score: Any, limit: int = 3) -> Array:
-    """The class of ACC7 (``limit`` 3), ACC5 (2) or ACC3 (1): scores clipped to ±limit, rounded half to even. (N,) integers."""
+    """The class of ACC7 (``limit`` 3), ACC5 (2) or ACC3 (1): scores clipped to ±limit, rounded half to even. (N,) integers.
+
+    >>> sentiment_class([-3.4, -0.5, 0.5, 1.5, 2.6])
+    array([-3,  0,  0,  2,  3])
+    """
     return np.round(np.clip(_column(score, "score"), -limit, limit)).astype(np.int64)
 
 

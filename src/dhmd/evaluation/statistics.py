@@ -63,6 +63,11 @@ def summarise(values: Sequence[float], level: float = 0.95) -> Summary:
 
     Raises:
         ValueError: no value.
+
+    Example:
+        >>> found = summarise([82.0, 83.0, 81.0])
+        >>> found.mean, found.std, round(found.interval.low, 2), round(found.interval.high, 2)
+        (82.0, 1.0, ...79.52..., ...84.48...)
     """
     x = np.asarray(values, np.float64)
     if x.size == 0:
@@ -140,6 +145,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction: adjusted p-values in the given order; those below alpha keep the family-wise error below alpha.
 
     With p sorted, adjusted_(i) = max over j <= i of min(1, (m - j) p_(j)), j counted from 0.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
     """
     p = np.asarray(p_values, np.float64)
     order = np.argsort(p)

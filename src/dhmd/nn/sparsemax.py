@@ -41,6 +41,10 @@ def sparsemax(x: Tensor) -> Tensor:
 
     Source:
         Martins and Astudillo, "From Softmax to Sparsemax", ICML 2016, algorithm 1.
+
+    Example:
+        >>> sparsemax(torch.tensor([[1.0, 0.8, 0.1]]))
+        tensor([[0.6000, 0.4000, 0.0000]])
     """
     out: Tensor = _Sparsemax.apply(x)  # type: ignore[no-untyped-call]
     return out
