@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from dhmd.analysis.representation import ACCURACY
 from dhmd.analysis.table import ALL, Row
 from dhmd.exploration.analyse import Analysis
 
@@ -52,7 +51,7 @@ def _usage(rows: Sequence[Row]) -> Table | None:
     if not shown:
         return None
     table = Table(title="dictionary entries", title_justify="left")
-    for name in ("space", "modality", "there are", "ever active", "in a sample", "perplexity"):
+    for name in ("space", "modality", "in all", "ever active", "in a sample", "perplexity"):
         table.add_column(name, justify="left" if name in ("space", "modality") else "right")
     for row in shown:
         numbers = (str(row["entries"]), str(row["ever_active"]), f"{row['active_per_sample']:.1f}", f"{row['perplexity']:.1f}")
@@ -67,7 +66,7 @@ def _overlap(rows: Sequence[Row]) -> Table | None:
         if row["class_a"] == ALL
     }
     k = rows[0]["k"] if rows else 0
-    return _by_space(f"shared of the {k} most used dictionary entries (by chance)", "modalities", shown)
+    return _by_space(f"shared of the {k} most used entries (by chance)", "modalities", shown)
 
 
 def _probes(rows: Sequence[Row]) -> Table | None:
@@ -75,9 +74,8 @@ def _probes(rows: Sequence[Row]) -> Table | None:
         (f"{row['target']} from {row['modality']}, {row['score']}", row["space"]): f"{row['value']:.3f} ({row['shuffled']:.3f})"
         for row in rows
     }
-    title = "linear readers of the embeddings (with a shuffled target)\nout of fold within the split, videos kept together"
-    chance = {row["chance"] for row in rows if row["score"] == ACCURACY}
-    return _by_space(f"{title}; chance {', '.join(f'{x:.3f}' for x in sorted(chance))} of accuracies" if chance else title, "read", shown)
+    title = "linear readers of the embeddings (of a shuffled target)\nout of fold within the split, videos kept together"
+    return _by_space(title, "read", shown)
 
 
 def _by_space(title: str, what: str, cells: Mapping[tuple[str, str], str]) -> Table | None:
