@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dhmd.batch import LANGUAGE, FeatureSpec
+from dhmd.batch import LANGUAGE, MODALITIES, FeatureSpec
 from dhmd.config import instantiate
 from dhmd.data.module import FeatureDataModule
 from dhmd.errors import RunError, UsageError
@@ -115,7 +115,10 @@ def load_run(path: str | Path, data_path: str | Path | None = None) -> Run:
     """
     trained = load_trained(path)
     # the file given takes the place of whatever the run read: a published file, or the embedded corpus
-    changes = {} if data_path is None else {"path": str(data_path), "synthetic": None, "expects": None}
+    changes: dict[str, Any] = {} if data_path is None else {"path": str(data_path), "synthetic": None, "expects": None}
+    given = trained.config["data"]
+    if changes and given.get("synthetic") and not given["modalities"] and trained.spec.modalities != MODALITIES:
+        changes["modalities"] = list(trained.spec.modalities)  # which the options of the corpus named, and a file cannot know
     with quiet():
         data = build_data(trained.config, trained.text_encoder, state=trained.data_state, **changes)
     _check_fit(trained, data.spec)
