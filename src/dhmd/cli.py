@@ -180,9 +180,11 @@ def _probe(options: argparse.Namespace) -> None:
 
 def _analyse(options: argparse.Namespace) -> None:
     from dhmd.exploration.analyse import analyse
-    from dhmd.exploration.report import print_analysis
+    from dhmd.exploration.report import print_analysis, waiting
 
-    print_analysis(analyse(options.run_folder, options.output, options.data, options.split, options.device))
+    with waiting():
+        analysis = analyse(options.run_folder, options.output, options.data, options.split, options.device)
+    print_analysis(analysis)
 
 
 def _show(options: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ from dhmd.data.synthetic import SyntheticOptions
 from dhmd.evaluation.runs import read_run
 from dhmd.exploration.analyse import analyse
 from dhmd.exploration.analysed import _collected, gather
-from dhmd.exploration.content import compute
+from dhmd.exploration.content import compute, figures
 from dhmd.interop.imported import import_dmd
 from dhmd.training.train import train
 from fabricated import ALL_STAGES, make_run
@@ -279,6 +279,18 @@ def test_a_folder_below_a_file_is_told(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["analyse", str(run), "-o", str(tmp_path / "file" / "below")]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_labels_that_are_all_one_are_analysed(tmp_path):
+    run = make_run(tmp_path / "run", n=40, epochs=4, stages=ALL_STAGES)
+    with h5py.File(run / "record.h5", "a") as file:
+        file["test/label"][:] = 0
+    content = compute(gather(run))
+    assert content.absent["probe of the label from homogeneous, vision"] == "all samples have the same one"
+    assert {row["class"] for row in content.tables["edges_classes"]} == {"all", "0"}
+    assert {row["class_a"] for row in content.tables["dictionary_overlap"]} == {"all"}
+    drawn = {name: figure.canvas.draw() for name, figure in figures(content)}
+    assert "dictionary_overlap" not in drawn
 
 
 def test_a_selected_epoch_that_history_lacks_leaves_the_drift_out(tmp_path):

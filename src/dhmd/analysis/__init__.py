@@ -1,1 +1,1 @@
-"""What a run shows: arrays of its record in, figures out."""
+"""What a run shows: arrays of its record in, tables and figures out."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from dhmd.analysis.activations import heat_map, overlap, usage
+from dhmd.analysis.activations import heat_map, overlap, polarities, usage
 from dhmd.analysis.confusion import confusion
 from dhmd.analysis.curves import loss_curves, metric_curves
 from dhmd.analysis.edges import edge_graphs, edge_history
@@ -52,6 +52,7 @@ def figures(run: Run) -> Iterator[tuple[str, Figure]]:
         yield "edge_history", edge_history(learned, epochs, f"Edge weights by epoch: {of}", chosen)
     if record.activations:
         yield "dictionary_usage", usage(record.activations, record.label, task, f"Dictionary usage, test set: {of}")
+    if record.activations and polarities(record.label, task):  # none where every label is 0
         yield "dictionary_overlap", overlap(record.activations, record.label, task, f"Dictionary entries in common, test set\n{of}")
     for space, activations in record.activations.items():
         title = f"Dictionary activations, {space} space, test set: {of}"

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from dhmd.analysis import dictionary_tables as dictionary
 from dhmd.analysis import edge_tables as edge
-from dhmd.analysis.activations import heat_map, overlap, usage
+from dhmd.analysis.activations import heat_map, overlap, polarities, usage
 from dhmd.analysis.drift import dictionary_drift, drift_lines, drift_map, epoch_means
 from dhmd.analysis.edge_classes import edge_distributions, edges_by_class, edges_by_epoch
 from dhmd.analysis.edges import edge_graphs, edge_history
@@ -91,6 +91,7 @@ def figures(content: Content) -> Iterator[tuple[str, Figure]]:
                 yield f"edges_epochs_{space}", edges_by_epoch(edges, record.training, found.epochs, task, title, found.kept)
     if record.activations:
         yield "dictionary_usage", usage(record.activations, record.label, task, f"Dictionary usage\n{of}")
+    if record.activations and polarities(record.label, task):  # none where every label is 0
         yield "dictionary_overlap", overlap(record.activations, record.label, task, f"Dictionary entries in common\n{of}")
     for space, activations in record.activations.items():
         yield f"dictionary_top_{space}", heat_map(activations, record.label, task, f"Dictionary activations, {space} space\n{of}")

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from dhmd.analysis.table import ALL, Row
 from dhmd.exploration.analyse import Analysis
+
+
+def waiting() -> AbstractContextManager[Any]:
+    """A sign of life on terminals, for the seconds an analysis takes."""
+    return Console(stderr=True).status("computing and drawing")
 
 
 def print_analysis(analysis: Analysis, console: Console | None = None) -> None:
