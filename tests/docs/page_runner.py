@@ -27,7 +27,7 @@ MARK = re.compile(r"^<!-- (skip|slow)(?:: *(.*?))? *-->$")
 SETUP = re.compile(r"^<!-- setup (console|python)$")
 CONTINUES = re.compile(r"resume=(?!true$|false$)", re.IGNORECASE)  # with the configuration of the run it names
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-SMALL = {  # what makes a training take a second; added where the configuration has the key and the page does not set it
+SMALL = {  # what makes a training take a second; added where the configuration has the key and the page does not set it; of epochs two at most
     "data.synthetic.n_train": 24,
     "data.synthetic.n_valid": 10,
     "data.synthetic.n_test": 10,
@@ -234,8 +234,9 @@ def small_overrides(arguments: list[str]) -> list[str]:
         cfg = compose([*map(_one_value, overrides), "run_dir=."], own)
     except DhmdError:  # the page shows what is said of a wrong command
         return []
-    typed = {o.partition("=")[0].lstrip("+~") for o in overrides}
-    return [f"{k}={v}" for k, v in SMALL.items() if k not in typed and OmegaConf.select(cfg, k) is not None]
+    typed = {o.partition("=")[0].lstrip("+~") for o in overrides} - {"trainer.max_epochs"}
+    small = {**SMALL, "trainer.max_epochs": min(cfg.trainer.max_epochs, SMALL["trainer.max_epochs"])}
+    return [f"{k}={v}" for k, v in small.items() if k not in typed and OmegaConf.select(cfg, k) is not None]
 
 
 def _one_value(override: str) -> str:
