@@ -7,7 +7,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dhmd.analysis.readout import ALPHAS, classify, read_each, read_out
+from dhmd.analysis.readout import ALPHAS, classify, explained, read_each, read_out
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(120, 6))
@@ -74,6 +74,16 @@ def test_what_hardly_any_sample_shows_does_no_harm():
     rare[np.arange(120), np.arange(120) % 40] = 1e-6 + np.random.default_rng(10).exponential(size=120) ** 4
     assert read_out(np.column_stack([X[:, :1], rare]), X[:, 0], VIDEOS) > 0.99
     assert read_out(rare, np.random.default_rng(11).normal(size=120), VIDEOS) == pytest.approx(0, abs=0.1)
+
+
+def test_the_share_of_variance_is_by_size_not_by_column():
+    """One loud column of one factor, three quiet ones of another: 9 of 12 parts of the variance, though both are read whole."""
+    one, other = X[:, :1], X[:, 1:2]
+    features = np.column_stack([3 * one, other, other, other]) / np.array([one.std(), *[other.std()] * 3])
+    assert explained(one, features, VIDEOS) == pytest.approx(0.75, abs=0.03)
+    assert explained(other, features, VIDEOS) == pytest.approx(0.25, abs=0.03)
+    assert explained(X[:, 2:], features, VIDEOS) == pytest.approx(0, abs=0.1)
+    assert read_out(features, np.column_stack([one, other]), VIDEOS) > 0.999
 
 
 def test_classes():

@@ -107,7 +107,7 @@ def test_networks_without_spaces_and_without_decoupling_answer_what_they_can(tin
         | {path.split("/")[1] for path in flat(entry["values"]["readability"])}
         for entry in json.loads((tmp_path / "out/probe.json").read_text())["runs"]
     }
-    assert kinds["a/text_only"] == {"readability", "stages", "features"}
+    assert kinds["a/text_only"] == {"readability", "content", "oracle", "stages", "features"}
     assert "part homogeneous" not in kinds["a/no_decoupling"]
     assert "pooled homogeneous" in kinds["a/no_decoupling"]
     groups = {row["group"] for row in csv.DictReader((tmp_path / "out/stages.csv").open())}

@@ -26,15 +26,28 @@ def made(seed, ablation="", *, data="probe", reliability=RELIABILITY, values=Non
     """A run whose numbers are known; the seed shifts each by as much."""
     noise = np.random.default_rng(seed).normal()
     shift = 0.01 * noise
-    numbers = {"stages/acc2_non_zero": 0.9 + shift, "stages/mae": 0.5 + shift, "stages/corr": 0.8}
+    numbers = {
+        "oracle/valence": 1.0,
+        "oracle/composition": 0.2,
+        "stages/acc2_non_zero": 0.9 + shift,
+        "stages/mae": 0.5 + shift,
+        "stages/corr": 0.8,
+    }
     for m in MODALITIES:
         for space in ("homogeneous", "heterogeneous"):
             numbers |= {f"heads/{space}/{m}/mae": 1.0 + shift, f"heads/{space}/{m}/corr": 0.4}
-            numbers |= {f"readability/{t}/{k}part {space}/{m}": 0.5 for t in ("shared", "private") for k in ("", "untrained ")}
+            kinds = [
+                f"{a}/{t}/{k}part {space}/{m}"
+                for a in ("readability", "content")
+                for t in ("shared", "private")
+                for k in ("", "untrained ")
+            ]
+            numbers |= dict.fromkeys(kinds, 0.5)
             numbers |= {f"activations/valence/{k}/{space}/{m}": 0.3 for k in ("activations", "untrained activations", "pooled features")}
             numbers |= {f"entries/{k}/{space}/{m}": 7 for k in ("used", "active", "all")}
         numbers[f"readability/shared/part homogeneous/{m}"] = 0.7 + shift
         numbers[f"readability/private/part heterogeneous/{m}"] = 0.4
+        numbers[f"content/private/part heterogeneous/{m}"] = 0.8
     if ablation != "no_gd":
         numbers |= edge_values("homogeneous", {"language": 0.5, "vision": 0.2, "acoustic": 0.3})
         numbers |= edge_values("heterogeneous", {"language": 0.2, "vision": 0.5, "acoustic": 0.3})
@@ -129,10 +142,12 @@ def test_selectivity_is_the_difference_of_the_parts():
     asked, groups = answers(study())
     value = lambda *where: asked["readability"].value(groups["full"], *where).over_seeds  # noqa: E731
     shared = [run.values["readability/shared/part homogeneous/vision"] - 0.5 for run in study()[:3]]
-    assert value("shared", "selectivity", "vision").mean == pytest.approx(np.mean(shared))
-    assert value("private", "selectivity", MEAN).mean == pytest.approx(-0.1)
-    assert value("private", "untrained selectivity", MEAN).mean == pytest.approx(0)
-    assert value("private", "selectivity gained", MEAN).mean == pytest.approx(-0.1)
+    assert value("read", "shared", "selectivity", "vision").mean == pytest.approx(np.mean(shared))
+    assert value("read", "private", "selectivity", MEAN).mean == pytest.approx(-0.1)
+    assert value("read", "private", "untrained selectivity", MEAN).mean == pytest.approx(0)
+    assert value("read", "private", "selectivity gained", MEAN).mean == pytest.approx(-0.1)
+    assert value("content", "private", "selectivity", MEAN).mean == pytest.approx(0.3)
+    assert value("content", "shared", "selectivity", MEAN).mean == pytest.approx(0)
 
 
 def test_differences_pair_the_seeds_that_both_have():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dhmd.analysis.readout import read_out
+from dhmd.analysis.readout import explained, read_out
 from dhmd.data.module import FeatureDataModule
 from dhmd.data.synthetic import VALENCE, SyntheticOptions, generate
 from dhmd.errors import RunError
@@ -70,6 +70,15 @@ def test_private_factors_are_read_from_their_own_modality_alone(planted, feature
     assert read_out(features["language"], planted.private["language"], planted.videos) > 0.9
     for other in ("vision", "acoustic"):
         assert read_out(features[other], planted.private["language"], planted.videos) < 0.1
+
+
+def test_the_input_is_made_up_of_private_factors_more_than_of_the_shared_latent(planted, features):
+    """So that a part which held the shared latent alone would show it."""
+    for m, x in features.items():
+        private, shared = (explained(factors, x, planted.videos) for factors in (planted.private[m], planted.shared))
+        assert private > shared + 0.1
+        assert private + shared < 1
+    assert explained(planted.shared, planted.shared @ np.ones((8, 2)), planted.videos) > 0.99
 
 
 def test_clips_of_a_video_stay_together(planted):

@@ -54,20 +54,30 @@ def read_each(features: Array, targets: Mapping[str, Array], groups: Array | Non
     Raises:
         ValueError: as `read_out`.
     """
-    x = np.asarray(features, np.float64)
-    columns = {name: y[:, None] if y.ndim == 1 else y for name, y in ((n, np.asarray(t, np.float64)) for n, t in targets.items())}
-    for name, y in columns.items():
-        _check(x, y)
-        columns[name] = y[:, np.ptp(y, axis=0) > 0]
-        if columns[name].shape[1] == 0:
-            raise ValueError("the target does not vary: there is nothing to read")
+    columns = {name: _varying(target) for name, target in targets.items()}
     y = np.concatenate(list(columns.values()), axis=1)
-    predicted = np.empty_like(y)
-    for train, test in _folds(len(x), groups, folds):
-        predicted[test] = _ridge(*_scaled(x[train], x[test]), y[train])
-    r2 = 1 - ((y - predicted) ** 2).sum(axis=0) / ((y - y.mean(axis=0)) ** 2).sum(axis=0)
+    r2 = 1 - ((y - _out_of_fold(features, y, groups, folds)) ** 2).sum(axis=0) / ((y - y.mean(axis=0)) ** 2).sum(axis=0)
     parts = np.split(r2, np.cumsum([c.shape[1] for c in columns.values()])[:-1])
     return {name: float(part.mean()) for name, part in zip(columns, parts, strict=True)}
+
+
+def explained(factors: Array, features: Array, groups: Array | None = None, folds: int = 5) -> float:
+    """The other way round: the share of the features' own variance that lies with some factors.
+
+    1 - sum |x - prediction|^2 / sum |x - mean x|^2 over all columns together, the features x predicted from the factors as in
+    `read_out`. Where a factor can be read from anything that has not lost it, this says how much of what there is it makes up.
+
+    Args:
+        factors: (N, P).
+        features: (N, F), on their own scales.
+        groups: as in `read_out`.
+        folds: as in `read_out`.
+
+    Raises:
+        ValueError: as `read_out`.
+    """
+    x = _varying(features)
+    return float(1 - ((x - _out_of_fold(factors, x, groups, folds)) ** 2).sum() / ((x - x.mean(axis=0)) ** 2).sum())
 
 
 def classify(features: Array, classes: Array, groups: Array | None = None, folds: int = 5) -> Classification:
@@ -95,6 +105,25 @@ def classify(features: Array, classes: Array, groups: Array | None = None, folds
         seen, new = _scaled(x[train], x[test])
         predicted[test] = LogisticRegression(class_weight="balanced", max_iter=2000).fit(seen, y[train]).predict(new)
     return Classification(float(np.mean([(predicted[y == name] == name).mean() for name in names])), 1 / len(names))
+
+
+def _out_of_fold(features: Array, y: Array, groups: Array | None, folds: int) -> Array:
+    x = np.asarray(features, np.float64)
+    _check(x, y)
+    predicted = np.empty_like(y)
+    for train, test in _folds(len(x), groups, folds):
+        predicted[test] = _ridge(*_scaled(x[train], x[test]), y[train])
+    return predicted
+
+
+def _varying(target: Array) -> Array:
+    """(N, P) the columns that vary."""
+    y = np.asarray(target, np.float64)
+    y = y[:, None] if y.ndim == 1 else y
+    y = y[:, ~(np.ptp(y, axis=0) == 0)]  # NaN is refused later
+    if y.shape[1] == 0:
+        raise ValueError("the target does not vary: there is nothing to read")
+    return y
 
 
 def _folds(n: int, groups: Array | None, folds: int) -> Iterator[tuple[Array, Array]]:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dhmd.analysis.style import PALETTE, colours, drawing, new_figure, save
 from dhmd.evaluation.metrics import LABELS, LOWER_IS_BETTER, NOT_A_SHARE
 from dhmd.evaluation.statistics import Interval
 from dhmd.exploration.probe.groups import Group, in_detail
 from dhmd.exploration.probe.questions import MEAN, WEAK, Answer
-from dhmd.exploration.probe.tables import SPACES
+from dhmd.exploration.probe.tables import SPACES, about_edges
 
 BLUE, ORANGE, GREEN, GREY = *PALETTE[:3], "#777777"
+
+
+_Place = Literal["outside lower center", "outside lower left", "outside lower right"]
 
 
 class Dot(NamedTuple):
@@ -57,7 +61,7 @@ def draw(answers: Mapping[str, Answer], groups: Sequence[Group], folder: Path) -
 
 
 def _readability(answer: Answer, groups: Sequence[Group]) -> Figure | None:
-    group = next((g for g in in_detail(groups) if answer.value(g, "shared", "selectivity", MEAN)), None)
+    group = next((g for g in in_detail(groups) if answer.value(g, "read", "shared", "selectivity", MEAN)), None)
     if group is None:
         return None
     sources = (
@@ -67,26 +71,36 @@ def _readability(answer: Answer, groups: Sequence[Group]) -> Figure | None:
         ("untrained part heterogeneous", ORANGE, "heterogeneous part before training", True, "o"),
         ("features", GREY, "features", False, "|"),
     )
-    selective = [g for g in groups if answer.value(g, "shared", "selectivity", MEAN)]
-    figure = new_figure(7.2, 3.0 + 0.26 * len(selective), f"What a linear reader finds in each part (synthetic data, {_seeds([group])})")
-    grid = figure.subplots(2, 2, height_ratios=[5 * len(group.reliability), 2 + 2.2 * len(selective)])
-    below = (("selectivity", GREEN, "after training", False, "o"), ("untrained selectivity", GREEN, "before training", True, "o"))
+    selective = [g for g in groups if answer.value(g, "read", "shared", "selectivity", MEAN)]
+    below = (("selectivity", GREEN, "share of variance", False, "o"), ("untrained selectivity", GREEN, "before training", True, "o"))
+    heights = [3 + 4.5 * len(group.reliability)] * 2 + [4 + 2.4 * len(selective)]
+    figure = new_figure(7.2, 0.9 + 0.085 * sum(heights), f"What each part holds (synthetic data, {_seeds([group])})")
+    grid = figure.subplots(3, 2, height_ratios=heights)
     for column, (target, says) in enumerate((("shared", "shared latent"), ("private", "own private factors"))):
-        rows = {m: _dots(answer, group, ((target, s, m) for s, *_ in sources), [s[1:] for s in sources]) for m in group.reliability}
-        _forest(grid[0, column], rows, f"{says}: R² by modality", None)
-        rows = {g.name: _dots(answer, g, ((target, s, MEAN) for s, *_ in below), [s[1:] for s in below]) for g in selective}
+        for row, (measure, means) in enumerate((("read", "R² of a linear reader"), ("content", "share of variance"))):
+            places = [(measure, target, s, m) for m in group.reliability for s, *_ in sources]
+            of = {m: [p for p in places if p[-1] == m] for m in group.reliability}
+            rows = {m: _dots(answer, group, of[m], [s[1:] for s in sources]) for m in group.reliability}
+            _forest(grid[row, column], rows, f"{says}: {means}", None, names=column == 0)
+            grid[row, column].set_xlim(min(0.0, grid[row, column].get_xlim()[0]), 1.02)
+        rows = {
+            g.name: _dots(answer, g, [("read", target, "selectivity", MEAN)], [(GREY, "R²", False, "D")])
+            + _dots(answer, g, [("content", target, s, MEAN) for s, *_ in below], [s[1:] for s in below])
+            for g in selective
+        }
         meant = "homogeneous − heterogeneous" if target == "shared" else "heterogeneous − homogeneous"
-        _forest(grid[1, column], rows, f"selectivity: R² {meant}, mean", 0.0)
-    _legend(figure, [grid[0, 0], grid[1, 0]])
+        _forest(grid[2, column], rows, f"{says}, mean of modalities:\n{meant} part", 0.0, names=column == 0)
+    _legend(figure, [grid[0, 0]], "R² and share of variance", "outside lower left")
+    _legend(figure, [grid[2, 0]], "difference of", "outside lower right")
     return figure
 
 
 def _edges(answer: Answer, groups: Sequence[Group]) -> Figure | None:
-    shown = [g for g in groups if any(answer.value(g, space, "agreement", "teachers") for space in SPACES)]
+    shown = [g for g in groups if about_edges(answer, g) and any(answer.value(g, s, "agreement", "teachers") for s in SPACES)]
     if not shown:
         return None
     colour = colours(list(dict.fromkeys(m for g in shown for m in g.reliability)))
-    figure = new_figure(7.2, 1.3 + 0.42 * len(shown), f"Who teaches: share of the learned edge weights (synthetic data, {_seeds(shown)})")
+    figure = new_figure(7.2, 1.3 + 0.5 * len(shown), f"Who teaches: share of the learned edge weights (synthetic data, {_seeds(shown)})")
     panels = figure.subplots(1, 2, sharex=True)
     for axes, space in zip(panels, SPACES, strict=True):
         rows = {}
@@ -96,7 +110,7 @@ def _edges(answer: Answer, groups: Sequence[Group]) -> Figure | None:
             name = f"{g.name}\n" + ", ".join(f"{m[:3]} {r:g}" for m, r in g.reliability.items())
             rows[name] = _dots(answer, g, learned, [(colour[m], f"{m} teaches", False, "o") for m in g.reliability])
             rows[name] += _dots(answer, g, prior, [(colour[m], f"{m}'s share of the prior", True, "D") for m in g.reliability])
-        _forest(axes, rows, space, 1 / len(shown[0].reliability), spread=0.5)
+        _forest(axes, rows, space, 1 / len(shown[0].reliability), names=axes is panels[0], spread=0.5)
     _legend(figure, panels)
     return figure
 
@@ -108,9 +122,7 @@ def _heads(answer: Answer) -> Figure | None:
     pairs = _pairs(answer)
     heads = list(dict.fromkeys(c.where[1] for c in answer.contrasts))
     colour = {**colours([m for m in heads if m != WEAK]), WEAK: "#000000"}
-    figure = new_figure(
-        7.2, 1.4 + 0.85 * len(pairs), f"Unimodal heads, with distillation minus without (synthetic data, {_seeds(pairs[0])})"
-    )
+    figure = new_figure(7.2, 1.4 + 0.85 * len(pairs), f"Unimodal heads: the full system minus these (synthetic data, {_seeds(pairs[0])})")
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     at = {(c.group.name, c.other.name, *c.where): c.difference for c in answer.contrasts}
     for axes, metric in zip(panels, metrics, strict=True):
@@ -120,7 +132,7 @@ def _heads(answer: Answer) -> Figure | None:
                 found = [(head, at.get((a.name, b.name, space, head, metric))) for head in heads]
                 dots = [Dot(d.mean, d.interval, colour[head], head, marker="s" if head == WEAK else "o") for head, d in found if d]
                 if dots:
-                    rows[f"− {b.name}\n{space}"] = _scaled(dots, metric)
+                    rows[f"{b.name}\n{space}"] = _scaled(dots, metric)
         _forest(axes, rows, _better(metric), 0.0, names=axes is panels[0])
     _legend(figure, panels)
     return figure
@@ -145,7 +157,10 @@ def _activations(answer: Answer, groups: Sequence[Group]) -> Figure | None:
             for space in SPACES
             for m in group.reliability
         }
-        _forest(axes, {name: dots for name, dots in rows.items() if dots}, f"{says}: R²", None, names=axes is panels[0])
+        ceiling = answer.value(group, target, "planted latent", "", "")
+        if ceiling is not None:
+            axes.axvline(ceiling.over_seeds.mean, color="#000000", linewidth=0.9, linestyle=":", label="planted latent")
+        _forest(axes, {name: dots for name, dots in rows.items() if dots}, f"{says}: R²", 0.0, names=axes is panels[0])
     _legend(figure, panels)
     return figure
 
@@ -155,14 +170,14 @@ def _stages(answer: Answer) -> Figure | None:
     if not metrics:
         return None
     pairs = _pairs(answer)
-    figure = new_figure(7.2, 1.1 + 0.27 * len(pairs), f"All stages minus one taken away (synthetic data, {_seeds([p[1] for p in pairs])})")
+    figure = new_figure(7.2, 1.1 + 0.27 * len(pairs), f"The full system minus these (synthetic data, {_seeds([p[1] for p in pairs])})")
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     at = {(c.group.name, c.other.name, *c.where): c.difference for c in answer.contrasts}
     for axes, metric in zip(panels, metrics, strict=True):
         rows = {}
         for a, b in pairs:
             d = at[a.name, b.name, metric]
-            rows[f"− {b.name}"] = _scaled([Dot(d.mean, d.interval, BLUE, "")], metric)
+            rows[b.name] = _scaled([Dot(d.mean, d.interval, BLUE, "")], metric)
         _forest(axes, rows, _better(metric), 0.0, names=axes is panels[0])
     return figure
 
@@ -194,18 +209,20 @@ def _forest(
     axes.set_yticks(range(len(rows)), list(rows) if names else [""] * len(rows))
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.grid(axis="x")
     axes.set_axisbelow(True)
     axes.set_title(title, loc="left")
 
 
-def _legend(figure: Figure, panels: Iterable[Axes]) -> None:
+def _legend(figure: Figure, panels: Iterable[Axes], title: str = "", place: _Place = "outside lower center") -> None:
     """One entry a label, below all panels."""
     entries: dict[str, Artist] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=min(3, len(entries)), fontsize=7)
+    columns = 3 if len(entries) > 4 and not title else 2 if title else len(entries)
+    figure.legend(list(entries.values()), list(entries), loc=place, ncols=columns, fontsize=7, title=title)
 
 
 def _metrics(keys: Iterable[str]) -> list[str]:
@@ -222,7 +239,9 @@ def _scaled(dots: Sequence[Dot], metric: str) -> list[Dot]:
 
 
 def _better(metric: str) -> str:
-    return f"{LABELS[metric]}{'' if metric in NOT_A_SHARE else ', points'} ({'left' if metric in LOWER_IS_BETTER else 'right'}: helps)"
+    return (
+        f"{LABELS[metric]}{'' if metric in NOT_A_SHARE else ', points'}\n{'left' if metric in LOWER_IS_BETTER else 'right'} of 0: it helps"
+    )
 
 
 def _seeds(groups: Iterable[Group]) -> str:

@@ -73,7 +73,7 @@ def grouped(measured: Iterable[Measured]) -> list[Group]:
         alike: dict[str, set[str]] = {}
         for g in groups:
             alike.setdefault(g.name, set()).add(getattr(g.first, more))
-        groups = [replace(g, name=f"{g.name}, {getattr(g.first, more)[:12]}") if len(alike[g.name]) > 1 else g for g in groups]
+        groups = [replace(g, name=f"{g.name}, {_shown(g, more)}") if len(alike[g.name]) > 1 else g for g in groups]
     return sorted(groups, key=lambda g: bool(g.first.ablation))
 
 
@@ -129,3 +129,8 @@ def exchanged(groups: Sequence[Group]) -> list[tuple[Group, Group]]:
 def in_detail(groups: Sequence[Group]) -> list[Group]:
     """The groups that lack nothing, or all where there are none such."""
     return [g for g in groups if not g.first.ablation] or list(groups)
+
+
+def _shown(group: Group, field: str) -> str:
+    value: str = getattr(group.first, field)
+    return value[:7] if field == "configuration" else value

@@ -1,7 +1,8 @@
 """The numbers of one run: what its network shows of the planted truth, and the network before training beside it.
 
-Each number has a path: ``readability/TARGET/SOURCE/MODALITY``, ``edges/SPACE/TEACHER->STUDENT`` and ``prior/...`` likewise,
-``heads/SPACE/MODALITY/METRIC``, ``activations/TARGET/SOURCE/SPACE/MODALITY``, ``entries/WHAT/SPACE/MODALITY``, ``stages/METRIC``.
+Each number has a path: ``readability/TARGET/SOURCE/MODALITY``, ``content/...`` likewise, ``oracle/TARGET``,
+``edges/SPACE/TEACHER->STUDENT`` and ``prior/...`` likewise, ``heads/SPACE/MODALITY/METRIC``,
+``activations/TARGET/SOURCE/SPACE/MODALITY``, ``entries/WHAT/SPACE/MODALITY``, ``stages/METRIC``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dhmd.analysis.readout import read_each
+from dhmd.analysis.readout import explained, read_each
 from dhmd.batch import FeatureBatch, FeatureSpec
 from dhmd.config import instantiate
 from dhmd.data.synthetic import SyntheticOptions
@@ -117,7 +118,7 @@ def measure(run: Run, options: SyntheticOptions, planted: Planted) -> Measured:
         **_readability(trained, before, raw, planted),
         **_edges(run),
         **_heads(run, planted.private),
-        **_activations(trained, before, planted),
+        **_activations(trained, before, raw, planted),
         **{f"stages/{key}": run.test[key] for key in METRICS if key in run.test},
     }
     corpus = json.dumps({"task": task, **asdict(options)}, sort_keys=True, default=dict)
@@ -179,11 +180,12 @@ def _readability(trained: Summaries, before: Summaries, raw: Mapping[str, Array]
     sources = {("features", m): x for m, x in raw.items()}
     for found, prefix in ((trained, ""), (before, "untrained ")):
         sources |= {(f"{prefix}{kind} {space}", m): x for (kind, space, m), x in found.items() if kind != "activations"}
-    return {
-        f"readability/{name}/{source}/{m}": r2
-        for (source, m), x in sources.items()
-        for name, r2 in read_each(x, planted.targets(m), planted.videos).items()
-    }
+    values: dict[str, float] = {}
+    for (source, m), x in sources.items():
+        targets = planted.targets(m)
+        values |= {f"readability/{name}/{source}/{m}": r2 for name, r2 in read_each(x, targets, planted.videos).items()}
+        values |= {f"content/{name}/{source}/{m}": explained(targets[name], x, planted.videos) for name in ("shared", "private")}
+    return values
 
 
 def _edges(run: Run) -> dict[str, float]:
@@ -213,13 +215,14 @@ def _heads(run: Run, modalities: Iterable[str]) -> dict[str, float]:
     return values
 
 
-def _activations(trained: Summaries, before: Summaries, planted: Planted) -> dict[str, float]:
-    values: dict[str, float] = {}
+def _activations(trained: Summaries, before: Summaries, raw: Mapping[str, Array], planted: Planted) -> dict[str, float]:
+    targets = {"composition": planted.composition, "valence": planted.valence}
+    values = {f"oracle/{target}": r2 for target, r2 in read_each(planted.shared, targets, planted.videos).items()}
     for (kind, space, m), a in trained.items():
         if kind != "activations":
             continue
         sources = {"activations": a, "untrained activations": before[kind, space, m], "pooled features": trained["pooled", space, m]}
-        targets = {"composition": planted.composition, "valence": planted.valence}
+        sources |= {"features": raw[m]} if m in raw else {}
         for source, x in sources.items():
             found = read_each(x, targets, planted.videos)
             values |= {f"activations/{target}/{source}/{space}/{m}": r2 for target, r2 in found.items()}

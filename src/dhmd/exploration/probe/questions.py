@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
+from typing import TypeVar
 
 from scipy import stats
 
@@ -13,6 +14,8 @@ from dhmd.exploration.probe.groups import Contrast, Derive, Group, Value, Where,
 from dhmd.exploration.probe.measure import Measured
 from dhmd.exploration.probe.truth import weak
 
+T = TypeVar("T")
+MEASURES = {"readability": "read", "content": "content"}
 MEAN = "mean"  # over modalities
 WEAK = "weak heads"  # mean over those below the largest reliability
 
@@ -47,7 +50,7 @@ def ask(groups: Sequence[Group]) -> dict[str, Answer]:
     pairs = with_reference(groups)
     taught_less = [(a, b) for a, b in pairs if _taught_less(a.first, b.first)]
     asked: tuple[tuple[str, tuple[str, ...], Derive, Sequence[tuple[Group, Group]], Callable[[Where], object]], ...] = (
-        ("readability", ("target", "read from", "modality"), readability, (), str),
+        ("readability", ("measure", "target", "of", "modality"), readability, (), str),
         ("edges", ("space", "what", "of"), edges, exchanged(groups), lambda where: where[:2]),
         ("heads", ("space", "head", "metric"), heads, taught_less, lambda where: (where[1] == WEAK, where[2])),
         ("activations", ("target", "read from", "space", "modality"), activations, (), str),
@@ -60,23 +63,22 @@ def ask(groups: Sequence[Group]) -> dict[str, Answer]:
 
 
 def readability(run: Measured) -> dict[Where, float]:
-    """R^2 of a linear reader by target, source and modality, and selectivity: the space that is meant to hold it minus the other.
+    """By measure, target, source and modality: R^2 of a linear reader (``read``) and share of the source's variance (``content``).
 
-    ``selectivity`` of the shared latent is R^2 from c_m minus R^2 from s_m, of the private factors the reverse; ``untrained ...`` is
-    that of the network before training, ``gained`` the difference; ``pooled ...`` that of what enters fusion.
+    ``selectivity`` of the shared latent is the number of c_m minus that of s_m, of the private factors the reverse; ``untrained ...``
+    is that of the network before training, ``... gained`` the difference; ``pooled ...`` that of what enters fusion.
     """
-    found = _below(run, "readability")
-    modalities = _unique(where[2] for where in found)
-    for target, meant, other in (("shared", "homogeneous", "heterogeneous"), ("private", "heterogeneous", "homogeneous")):
-        for kind, name in (("part", "selectivity"), ("pooled", "pooled selectivity")):
-            for m in modalities:
+    found = {(name, *where): x for kind, name in MEASURES.items() for where, x in _below(run, kind).items()}
+    for measure, m in _unique((where[0], where[3]) for where in found):
+        for target, meant, other in (("shared", "homogeneous", "heterogeneous"), ("private", "heterogeneous", "homogeneous")):
+            for kind, name in (("part", "selectivity"), ("pooled", "pooled selectivity")):
                 for prefix in ("", "untrained "):
-                    a, b = ((target, f"{prefix}{kind} {space}", m) for space in (meant, other))
+                    a, b = ((measure, target, f"{prefix}{kind} {space}", m) for space in (meant, other))
                     if a in found and b in found:
-                        found[target, f"{prefix}{name}", m] = found[a] - found[b]
-                before = (target, f"untrained {name}", m)
+                        found[measure, target, f"{prefix}{name}", m] = found[a] - found[b]
+                after, before = ((measure, target, f"{prefix}{name}", m) for prefix in ("", "untrained "))
                 if before in found:
-                    found[target, f"{name} gained", m] = found[target, name, m] - found[before]
+                    found[measure, target, f"{name} gained", m] = found[after] - found[before]
     return _with_means(found)
 
 
@@ -128,7 +130,8 @@ def activations(run: Measured) -> dict[Where, float]:
     for (target, source, space, m), x in list(found.items()):
         if source == "activations":
             found[target, "gained", space, m] = x - found[target, "untrained activations", space, m]
-    return _with_means(found) | {("entries", *where): x for where, x in _below(run, "entries").items()}
+    rest = {("entries", *where): x for where, x in _below(run, "entries").items()}
+    return _with_means(found) | rest | {(*where, "planted latent", "", ""): x for where, x in _below(run, "oracle").items()}
 
 
 def stages(run: Measured) -> dict[Where, float]:
@@ -155,5 +158,5 @@ def _taught_less(a: Measured, b: Measured) -> bool:
     return bool(taught - taught_other & {where[0] for where in _below(b, "heads")})
 
 
-def _unique(names: Iterable[str]) -> list[str]:
+def _unique(names: Iterable[T]) -> list[T]:
     return list(dict.fromkeys(names))

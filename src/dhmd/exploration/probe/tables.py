@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from dhmd.evaluation.metrics import LABELS, LOWER_IS_BETTER, NOT_A_SHARE
@@ -12,6 +13,7 @@ from dhmd.exploration.probe.groups import Contrast, Group, Value, in_detail
 from dhmd.exploration.probe.questions import MEAN, WEAK, Answer
 
 _NONE = "–"
+SAME = 1e-9  # an interval narrower than this is that of something no seed changes
 SPACES = ("homogeneous", "heterogeneous")
 
 
@@ -54,34 +56,28 @@ def _readability(answer: Answer, groups: Sequence[Group]) -> list[str]:
     }
     tables = []
     for group in in_detail(groups):
-        modalities = [*group.reliability, MEAN]
-        rows = [
-            [target, m, *(_of(answer, group, target, source, m) for source in sources.values())]
-            for target in ("shared", "private", "valence")
-            for m in modalities
-        ]
-        if _says(rows, 2):
-            tables += [
-                f"R², out of fold, of a linear reader of each modality in `{group.name}`:",
-                _grid(["target", "read", *sources], rows),
+        for measure, says in (
+            ("read", "R², out of fold, of a linear reader of each modality"),
+            ("content", "Share of each modality's own variance that lies with what was planted"),
+        ):
+            rows = [
+                [target, m, *(_of(answer, group, measure, target, source, m) for source in sources.values())]
+                for target in ("shared", "private", *(("valence",) if measure == "read" else ()))
+                for m in (*group.reliability, MEAN)
             ]
-    columns = [
-        f"{name}: {target}" for name in ("selectivity", "gained in training", "of what enters fusion") for target in ("shared", "private")
-    ]
-    rows = [
-        [
-            f"`{g.name}`",
-            *(
-                _of(answer, g, target, name, MEAN)
-                for name in ("selectivity", "selectivity gained", "pooled selectivity")
-                for target in ("shared", "private")
-            ),
-        ]
-        for g in groups
-    ]
-    if _says(rows, 1):
+            if _says(rows, 2):
+                tables += [f"{says}, in `{group.name}`:", _grid(["planted", "modality", *sources], rows)]
+    columns = {
+        f"{says}, {target}{when}": (measure, target, name)
+        for measure, says in (("read", "R²"), ("content", "share of variance"))
+        for target in ("shared", "private")
+        for when, name in (("", "selectivity"), (", gained in training", "selectivity gained"))
+    }
+    rows = [[f"`{g.name}`", *(_of(answer, g, *place, MEAN, written="{:+.3f}".format) for place in columns.values())] for g in groups]
+    rows = [row for row in rows if _says([row], 1)]
+    if rows:
         tables += [
-            "Selectivity, mean over modalities: R² from the part that is meant to hold it minus R² from the other part.",
+            "Selectivity, mean over modalities: the part that is meant to hold it minus the other part.",
             _grid(["runs", *columns], rows),
         ]
     return tables or ["No run has a network with spaces."]
@@ -92,7 +88,7 @@ def _edges(answer: Answer, groups: Sequence[Group]) -> list[str]:
     rows = []
     for group in groups:
         for space in SPACES:
-            if answer.value(group, space, "agreement", "teachers") is None:
+            if answer.value(group, space, "agreement", "teachers") is None or not about_edges(answer, group):
                 continue
             teachers = ", ".join(f"{m} {r:g}" for m, r in group.reliability.items())
             prior = [answer.value(group, space, "prior share", m) for m in group.reliability]
@@ -105,7 +101,7 @@ def _edges(answer: Answer, groups: Sequence[Group]) -> list[str]:
                     teachers,
                     " / ".join(f"{p.over_seeds.mean:.2f}" for p in prior if p is not None) or "off",
                     *(_of(answer, group, space, "share", m) for m in modalities),
-                    _of(answer, group, space, "agreement", "teachers"),
+                    _of(answer, group, space, "agreement", "teachers", bounds=(-1.0, 1.0)),
                     f"{round(first.over_seeds.mean * first.over_seeds.n)} of {first.over_seeds.n}",
                 ]
             )
@@ -143,16 +139,21 @@ def _edges(answer: Answer, groups: Sequence[Group]) -> list[str]:
     return tables
 
 
+def about_edges(answer: Answer, group: Group) -> bool:
+    """Whether the table of edges shows a group: nothing is taken away but, where it is, the prior; the csv file has all."""
+    with_prior = any(answer.value(group, space, "prior share", m) for space in SPACES for m in group.reliability)
+    return not group.first.ablation or not with_prior
+
+
 def _heads(answer: Answer, groups: Sequence[Group]) -> list[str]:
     metrics = _metrics(v.where[2] for v in answer.values)
     tables = []
-    compared = {c.other.name for c in answer.contrasts} | {g.name for g in in_detail(groups)}
     rows = [
         [f"`{g.name}`", space, m, *(_of(answer, g, space, m, key, written=_metric(key)) for key in metrics)]
-        for g in groups
+        for g in in_detail(groups)
         for space in SPACES
         for m in (*g.reliability, WEAK)
-        if g.name in compared and any(answer.value(g, space, m, key) for key in metrics)
+        if any(answer.value(g, space, m, key) for key in metrics)
     ]
     if rows:
         tables += ["Each unimodal head's own test metrics:", _grid(["runs", "space", "head", *_labels(metrics)], rows)]
@@ -163,20 +164,25 @@ def _heads(answer: Answer, groups: Sequence[Group]) -> list[str]:
     ]
     if rows:
         header = ["difference", "space", "head", *_labels(metrics)]
-        tables += [f"With distillation minus without it, seed by seed; {_P_SAYS}.", _grid(header, rows)]
+        tables += [f"With distillation minus without it, seed by seed; {_P_SAYS} (the means over weak heads apart).", _grid(header, rows)]
     return tables or ["No run has unimodal heads."]
 
 
 def _activations(answer: Answer, groups: Sequence[Group]) -> list[str]:
-    header = ["target", "space", "read", "activations", "before training", "features of the same space", "entries in use", "active a clip"]
+    sources = {
+        "activations": "activations",
+        "before training": "untrained activations",
+        "features of the same space": "pooled features",
+        "features of the input": "features",
+    }
+    header = ["target", "space", "modality", *sources, "entries in use", "active a clip"]
     tables = []
     for group in in_detail(groups):
         rows = []
         for target in ("composition", "valence"):
             for space in SPACES:
                 for m in (*group.reliability, MEAN):
-                    sources = ("activations", "untrained activations", "pooled features")
-                    numbers = [_of(answer, group, target, source, space, m) for source in sources]
+                    numbers = [_of(answer, group, target, source, space, m) for source in sources.values()]
                     used, of, active = (answer.value(group, "entries", what, space, m) for what in ("used", "all", "active"))
                     counts = [
                         _NONE if used is None or of is None else f"{used.over_seeds.mean:.0f} of {of.over_seeds.mean:.0f}",
@@ -185,7 +191,12 @@ def _activations(answer: Answer, groups: Sequence[Group]) -> list[str]:
                     rows.append([target, space, m, *numbers, *counts])
         rows = [row for row in rows if row[3] != _NONE]
         if rows:
-            tables += [f"R², out of fold, of a linear reader of the activations in `{group.name}`:", _grid(header, rows)]
+            composition, valence = (_of(answer, group, target, "planted latent", "", "") for target in ("composition", "valence"))
+            tables += [
+                f"R², out of fold, of a linear reader of the activations in `{group.name}`; from the clip's mean planted latent, which no "
+                f"network sees, it reads {composition} of the composition and {valence} of the valence:",
+                _grid(header, rows),
+            ]
     return tables or ["No run that is shown here has a dictionary."]
 
 
@@ -215,13 +226,26 @@ _TABLES: Mapping[str, Callable[[Answer, Sequence[Group]], list[str]]] = {
 }
 
 
-def _of(answer: Answer, group: Group, *where: str, written: Callable[[float], str] = "{:.2f}".format) -> str:
+def _of(
+    answer: Answer,
+    group: Group,
+    *where: str,
+    written: Callable[[float], str] = "{:.2f}".format,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> str:
     found: Value | None = answer.value(group, *where)
-    return _NONE if found is None else _interval(found.over_seeds.mean, found.over_seeds.interval, written)
+    if found is None:
+        return _NONE
+    interval = found.over_seeds.interval
+    if interval is not None:  # of few seeds it may reach beyond what is possible
+        interval = Interval(max(interval.low, bounds[0]), min(interval.high, bounds[1]))
+    return _interval(found.over_seeds.mean, interval, written)
 
 
 def _interval(mean: float, interval: Interval | None, written: Callable[[float], str]) -> str:
-    return written(mean) + ("" if interval is None else f" [{written(interval.low)}, {written(interval.high)}]")
+    if interval is None or interval.high - interval.low < SAME:
+        return written(mean)
+    return f"{written(mean)} [{written(interval.low)}, {written(interval.high)}]"
 
 
 def _difference(c: Contrast, written: Callable[[float], str] = "{:+.2f}".format) -> str:
