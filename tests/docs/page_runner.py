@@ -27,7 +27,8 @@ MARK = re.compile(r"^<!-- (skip|slow)(?:: *(.*?))? *-->$")
 SETUP = re.compile(r"^<!-- setup (console|python)$")
 CONTINUES = re.compile(r"resume=(?!true$|false$)", re.IGNORECASE)  # with the configuration of the run it names
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-SMALL = {  # what makes a training take a second; added where the configuration has the key and the page does not set it; of epochs two at most
+# What makes a training take a second: added where the configuration has the key and the page does not set it; of epochs two at most.
+SMALL = {
     "data.synthetic.n_train": 24,
     "data.synthetic.n_valid": 10,
     "data.synthetic.n_test": 10,
