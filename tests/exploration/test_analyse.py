@@ -4,6 +4,7 @@ import csv
 import json
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -279,6 +280,20 @@ def test_a_folder_below_a_file_is_told(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["analyse", str(run), "-o", str(tmp_path / "file" / "below")]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_the_page_names_every_column_and_array(tmp_path, undrawn):
+    page = (Path(__file__).parents[2] / "docs" / "analysis.md").read_text(encoding="utf-8")
+    parts = [part for block in page.split("\n\n") for part in (block.splitlines() if block.startswith("|") else [block])]
+    analysis = analyse(make_run(tmp_path / "run", n=40, epochs=4, stages=ALL_STAGES))
+    for name, rows in analysis.content.tables.items():
+        said = " ".join(part for part in parts if f"`{name}.csv`" in part)
+        assert [column for column in rows[0] if f"`{column}`" not in said] == [], name
+    for name in FIGURES:
+        assert any(f"`{known}`" in page for known in (name, *(name.replace(space, "<space>") for space in SPACES))), name
+    with h5py.File(analysis.folder / "arrays.h5") as file:
+        groups = list(file)
+    assert [group for group in groups if f"`{group}/" not in page] == []
 
 
 def test_labels_that_are_all_one_are_analysed(tmp_path):
