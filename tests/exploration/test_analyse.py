@@ -203,6 +203,18 @@ def test_older_records_lack_classes_by_epoch_and_drift(tmp_path, undrawn):
     assert {row["class"] for row in content.tables["edges_epochs"]} == {"all"}
 
 
+def test_edges_that_are_not_learned_are_named(tmp_path):
+    run = make_run(tmp_path / "run", n=24, epochs=4, stages=("edges",))
+    with h5py.File(run / "record.h5", "a") as file:
+        del file["edges/homogeneous/prior"]
+        del file["edges/heterogeneous/validation"], file["edges/heterogeneous/test"]
+    content = compute(gather(run))
+    assert content.absent["edges by sample, class and epoch, heterogeneous"] == "they are fixed or uniform: none were learned"
+    assert content.absent["prior of the edges, homogeneous"] == "the unit has none"
+    assert {row["space"] for row in content.tables["edges_samples"]} == {"homogeneous"}
+    assert [name for name, _ in figures(content)] == ["edge_graphs", "edges_samples", "edges_classes_homogeneous", "edges_epochs"]
+
+
 def test_absent_stages_are_named(tiny, tmp_path, no_figures, undrawn):
     overrides = ["model.homogeneous.dictionary=null", "model.heterogeneous.distillation=null", "trainer.max_epochs=1"]
     run = train(tiny(tmp_path / "run", *overrides)).run_dir
