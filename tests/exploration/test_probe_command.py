@@ -114,6 +114,15 @@ def test_networks_without_spaces_and_without_decoupling_answer_what_they_can(tin
     assert groups == {"text_only full", "dhmd no_decoupling"}
 
 
+def test_a_run_on_some_modalities(tiny, tmp_path, no_figures):
+    train(tiny(tmp_path / "two", "data.modalities=[acoustic,vision]"))
+    ((two,), _) = measure_runs([tmp_path / "two"])
+    assert two.reliability == {"acoustic": 0.6, "vision": 0.4}
+    assert "readability/private/part homogeneous/vision" in two.values
+    assert {path.split("/")[2] for path in two.values if path.startswith("heads/")} == {"vision", "acoustic"}
+    assert main(["probe", str(tmp_path / "two"), "-o", str(tmp_path / "out")]) == 0
+
+
 def test_one_run_alone(runs, capsys):
     assert main(["probe", str(runs / "full_1")]) == 0
     assert "one seed a row; so no intervals" in capsys.readouterr().out

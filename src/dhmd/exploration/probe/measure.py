@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,8 +52,8 @@ class Measured:
         ablation: preset, "" without one.
         seed: of the run.
         data: name of the data set.
-        corpus: SHA-256 of the corpus options and the task: runs that share it have the same test clips.
-        reliability: planted, by modality.
+        corpus: SHA-256 of the corpus options, the task and what is read: runs that share it have the same test clips.
+        reliability: planted, of each modality that the run reads.
         configuration: SHA-256 of the resolved configuration without seed, paths and machine.
         metrics_sha256: of the run's metrics.json.
         values: numbers by path.
@@ -110,6 +110,8 @@ def measure(run: Run, options: SyntheticOptions, planted: Planted) -> Measured:
     check_same(run, planted)
     loaded = load_run(run.path)
     loaded.data.batch_size = BATCH
+    names = loaded.data.store.modalities  # some of the corpus's, where data.modalities chooses
+    planted = replace(planted, private={m: planted.private[m] for m in names})
     trained = summaries(loaded.network, whole_split(loaded.data, "test"))
     before = summaries(untrained(loaded.config, loaded.module.spec), whole_split(loaded.data, "test"))
     raw = {} if getattr(loaded.network.text_encoder, "needs_tokens", False) else feature_means(whole_split(loaded.data, "test"))
@@ -121,7 +123,7 @@ def measure(run: Run, options: SyntheticOptions, planted: Planted) -> Measured:
         **_activations(trained, before, raw, planted),
         **{f"stages/{key}": run.test[key] for key in METRICS if key in run.test},
     }
-    corpus = json.dumps({"task": task, **asdict(options)}, sort_keys=True, default=dict)
+    corpus = json.dumps({"task": task, "read": names, **asdict(options)}, sort_keys=True, default=dict)
     return Measured(
         run=entry.run,
         model=entry.model,
@@ -129,7 +131,7 @@ def measure(run: Run, options: SyntheticOptions, planted: Planted) -> Measured:
         seed=entry.seed,
         data=entry.data,
         corpus=hashlib.sha256(corpus.encode()).hexdigest(),
-        reliability=dict(options.reliability),
+        reliability={m: options.reliability[m] for m in names},
         configuration=entry.configuration,
         metrics_sha256=entry.metrics_sha256,
         values={path: round(float(value), DIGITS) for path, value in values.items()},
