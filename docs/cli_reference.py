@@ -14,7 +14,7 @@ from dhmd.cli import _parser, main
 from dhmd.config import conf_dir
 from dhmd.evaluation.results import _parser as results_parser
 
-WIDTH = 100
+WIDTH = 86
 
 
 def verbs() -> dict[str, argparse.ArgumentParser | None]:
