@@ -72,7 +72,7 @@ def _readability(answer: Answer, groups: Sequence[Group]) -> list[str]:
         for measure, says in (("read", "R²"), ("content", "share of variance"))
         for target in ("shared", "private")
         for when, name in (("", "selectivity"), (", gained in training", "selectivity gained"))
-    }
+    } | {f"R² of what enters fusion, {target}": ("read", target, "pooled selectivity") for target in ("shared", "private")}
     rows = [[f"`{g.name}`", *(_of(answer, g, *place, MEAN, written="{:+.3f}".format) for place in columns.values())] for g in groups]
     rows = [row for row in rows if _says([row], 1)]
     if rows:
