@@ -14,11 +14,14 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from matplotlib.patches import Circle
 
 import dhmd
+from dhmd.analysis.edges import edge_graphs, edge_history
 from dhmd.batch import edge_pairs
 from dhmd.cli import main
 from dhmd.data.synthetic import SyntheticOptions, generate
+from dhmd.evaluation.record import EdgeRecord
 
 SIZES = {"n_train": 16, "n_valid": 6, "n_test": 7, "length": 12}
 DIMS = {"language": 5, "vision": 4, "acoustic": 3, "gesture": 6}
@@ -244,3 +247,28 @@ def test_what_cannot_be_is_refused(overrides: list[str], status: int, words: str
     assert main(["train", "data=demo", *sizes, *model, *overrides, "hydra.run.dir=run"]) == status
     assert words in capsys.readouterr().err
     assert not Path("run/config.yaml").exists()
+
+
+@pytest.mark.parametrize("names", [("face", "pose"), ("language", "vision", "acoustic"), ("a", "b", "c", "d"), ("a", "b", "c", "d", "e")])
+def test_every_modality_is_inside_the_graph_of_edges(names: tuple[str, ...]) -> None:
+    pairs = edge_pairs(names)
+    weights = np.full((1, len(pairs)), 1 / len(pairs))
+    figure = edge_graphs({"homogeneous": EdgeRecord(pairs, weights[0], None, weights)}, "title")
+    for axes in figure.axes:
+        (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+        circles = [p for p in axes.patches if isinstance(p, Circle)]
+        assert len(circles) == len(names)
+        for circle in circles:
+            (x, y), r = circle.center, circle.radius
+            assert left < x - r < x + r < right
+            assert low < y - r < y + r < high
+
+
+def test_priors_are_inside_the_axes_of_edges_by_epoch() -> None:
+    """Of two edges, a prior of 1 on one is 0.98: above every learned weight of both spaces."""
+    pairs = edge_pairs(("face", "pose"))
+    learned = np.full((4, 2), 0.5)
+    priors = {"homogeneous": np.array([0.5, 0.5]), "heterogeneous": np.array([0.02, 0.98])}
+    edges = {space: EdgeRecord(pairs, prior, learned, learned) for space, prior in priors.items()}
+    figure = edge_history(edges, np.arange(4), "title")
+    assert all(axes.get_ylim()[0] == 0 and axes.get_ylim()[1] > 0.98 for axes in figure.axes)

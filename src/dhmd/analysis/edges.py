@@ -58,8 +58,8 @@ def edge_history(edges: Mapping[str, EdgeRecord], epoch: NDArray[Any], title: st
                 _history(axes, record, record.validation[:n], epoch[:n])
             axes.set_title(space, loc="left")
             axes.set_xlabel("epoch")
-            axes.set_ylim(bottom=0)
             epochs_axis(axes, chosen)
+        panels[0].set_ylim(bottom=0)  # of all, as the axis is shared, and when all is drawn
         panels[0].set_ylabel("edge weight, mean of validation")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right center", title="teacher → student\n(marks at the right\nedge: the prior)")
@@ -75,7 +75,8 @@ def _history(axes: Axes, record: EdgeRecord, weights: NDArray[Any], epoch: NDArr
         marker = "." if len(epoch) < 3 else None
         axes.plot(epoch, weights[:, i], style, color=colour[teacher], marker=marker, label=f"{teacher} → {student}")
         if record.prior is not None:
-            at = [1.005 + 0.014 * i, 1.017 + 0.014 * i]  # side by side, for equal priors
+            step = min(0.014, 0.168 / len(record.pairs))
+            at = [1.005 + step * i, 1.003 + step * (i + 1)]  # side by side, for equal priors
             beside = axes.get_yaxis_transform()
             axes.plot(at, [record.prior[i]] * 2, color=colour[teacher], linewidth=3, solid_capstyle="butt", transform=beside, clip_on=False)
 
@@ -85,12 +86,12 @@ def _graph(axes: Axes, pairs: Pairs, weights: NDArray[Any] | None, title: str) -
     axes.set_aspect("equal")
     axes.set_axis_off()
     axes.set_xlim(-1.5, 1.5)
-    axes.set_ylim(-1.0, 1.42)
+    names = _nodes(pairs)
+    colour, place = colours(names), _polygon(names)
+    axes.set_ylim(min(-1.0, *(y - _RADIUS - 0.06 for _, y in place.values())), 1.42)
     if weights is None:
         axes.text(0, 0, "none", ha="center", va="center", color="#777777")
         return
-    names = _nodes(pairs)
-    colour, place = colours(names), _polygon(names)
     for (teacher, student), weight in sorted(zip(pairs, weights, strict=True), key=lambda edge: float(edge[1])):
         _arrow(axes, np.array(place[teacher]), np.array(place[student]), float(weight), colour[teacher])
     for name, centre in place.items():
@@ -128,6 +129,7 @@ def _nodes(pairs: Pairs) -> list[str]:
 
 
 def _polygon(names: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Corners of a regular polygon, the first on top, then clockwise."""
-    angles = [math.pi / 2 - 2 * math.pi * i / len(names) for i in range(len(names))]
+    """Corners of a regular polygon, the first on top, then clockwise; two side by side."""
+    first = math.pi if len(names) == 2 else math.pi / 2
+    angles = [first - 2 * math.pi * i / len(names) for i in range(len(names))]
     return {name: (math.cos(a), math.sin(a)) for name, a in zip(names, angles, strict=True)}
