@@ -11,7 +11,9 @@ from pathlib import Path
 
 import hydra
 import yaml
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -22,7 +24,7 @@ from dhmd.errors import DhmdError, RunError, UsageError
 WITH_VALUE = frozenset(
     {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--info", "-i"}
 )
-VERBS = ("train", "evaluate", "predict", "export", "import-dmd", "show", "analyse", "probe", "results", "reproduce", "data")
+VERBS = ("train", "evaluate", "predict", "export", "import-dmd", "show", "analyse", "probe", "results", "sweep", "reproduce", "data")
 _typed: list[str] = []
 
 
@@ -73,11 +75,20 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Di
 
 def _job(cfg: DictConfig) -> float:
     """What Hydra calls, once a job; the best validation loss goes back to a sweeper."""
+    from dhmd.training.record import RunFolder
     from dhmd.training.show import print_run
     from dhmd.training.train import train
 
     sys.argv = _typed or sys.argv  # Lightning starts further processes by the command as typed
-    result = train(cfg)
+    sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
+    if sweeping:
+        cfg.resume = True  # the same command again continues what is half done
+    try:
+        result = train(cfg)
+    except Exception as error:
+        if sweeping:
+            RunFolder(Path(cfg.run_dir)).fail(str(error) if isinstance(error, DhmdError) else f"{type(error).__name__}: {error}")
+        raise
     if result.main:
         print_run(result.run_dir)
     return result.score

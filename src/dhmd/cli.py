@@ -126,6 +126,14 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("run_folder", metavar="RUN", type=Path, help="run folder")
     show.set_defaults(run=_show)
 
+    sweep = verbs.add_parser("sweep", help="look at the jobs of a sweep (`dhmd train -m` starts and continues one)")
+    status = sweep.add_subparsers(title="verbs", metavar="VERB", required=True).add_parser(
+        "status", help="a table of jobs: state, progress, time left, errors"
+    )
+    status.add_argument("folder", metavar="DIR", type=Path, help="the sweep's folder")
+    status.add_argument("--watch", action="store_true", help="look again every two seconds while a job runs")
+    status.set_defaults(run=_sweep_status)
+
     verbs.add_parser("results", help="a table over many runs: mean, deviation, interval", add_help=False)
 
     reproduce = verbs.add_parser("reproduce", help="train DMD and DHMD over seeds on a published data set and print the table")
@@ -191,6 +199,12 @@ def _show(options: argparse.Namespace) -> None:
     from dhmd.training.show import print_run
 
     print_run(options.run_folder)
+
+
+def _sweep_status(options: argparse.Namespace) -> None:
+    from dhmd.sweeps.status import show_status
+
+    show_status(options.folder, options.watch)
 
 
 def _reproduce(options: argparse.Namespace) -> None:

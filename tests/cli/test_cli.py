@@ -76,7 +76,7 @@ def test_multirun_makes_a_folder_a_job_and_no_two_meet(dhmd_train, tmp_path):
     assert dhmd_train("-m", "seed=1", "trainer.max_epochs=1") == 0
     folders = run_folders(tmp_path)
     assert len(folders) == 3
-    assert {f.name.partition("_")[2] for f in folders} == {"dhmd_seed1", "dhmd_seed2"}
+    assert {f.name for f in folders} == {"seed-1", "seed-2", "job"}
 
 
 def test_run_dir_is_respected_and_taken_only_once(dhmd_train, tmp_path, capsys):

@@ -39,6 +39,7 @@ def environment() -> tuple[dict[str, Any], str]:
         "threads": torch.get_num_threads(),
         "cuda": torch.version.cuda,
         "devices": devices,
+        "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "packages": {name: _version(name) for name in PACKAGES},
         "git": _commit(),
         "extensions": described(),

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,7 @@ class RunFolder:
         self.metrics_file = path / "metrics.json"
         self.checkpoints = path / "checkpoints"
         self.done_file = path / "DONE"
+        self.failed_file = path / "FAILED"
         self.imported_file = path / "imported.json"
 
     @property
@@ -97,6 +99,7 @@ class RunFolder:
                 )
             if self.started:
                 _check_same(self.config(), config, self.path)
+            self.failed_file.unlink(missing_ok=True)
             try:
                 yield
             finally:
@@ -187,6 +190,10 @@ class RunFolder:
         """Write metrics.json."""
         write_text(self.metrics_file, _json({"schema": SCHEMA, **content}))
 
+    def fail(self, message: str) -> None:
+        """Leave what went wrong, for the table of a sweep; the next attempt takes it away."""
+        write_text(self.failed_file, message.rstrip() + "\n")
+
     def finish(self) -> None:
         """Write DONE: from now on the record is complete."""
         write_text(self.done_file, "")
@@ -233,20 +240,35 @@ def _check_same(recorded: Mapping[str, Any], now: Mapping[str, Any], path: Path)
         )
 
 
+def in_use(path: Path) -> bool:
+    """Whether a process is training in the folder now."""
+    try:
+        with _locked(path / ".lock", create=False):
+            return False
+    except UsageError:
+        return True
+    except FileNotFoundError:
+        return False
+
+
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path, create: bool = True) -> Iterator[None]:
     """An advisory lock that ends with the process."""
     try:
         import fcntl
     except ImportError:  # no such locks on this platform
         yield
         return
-    handle = os.open(path, os.O_RDWR | os.O_CREAT)
+    handle = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0))
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(f"{path.parent}: another process is training in this folder") from error
+        for attempt in range(10):  # somebody who only looks holds it for a moment
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if not create or attempt == 9:
+                    raise UsageError(f"{path.parent}: another process is training in this folder") from error
+                time.sleep(0.1)
         yield
     finally:
         os.close(handle)

@@ -1,0 +1,56 @@
+"""Names of sweeps and jobs, made of their overrides: the same command finds its folders again, and no two jobs share one."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+
+LONGEST = 120  # characters of a folder's name; file systems take 255 bytes
+NOT_LEARNED = ("hydra.", "hydra/", "launcher", "logger", "resume", "data.num_workers", "data.in_memory", "data.cache_dir")
+"""Overrides that begin so say how a sweep is run, not what it is."""
+
+
+def job_name(varying: Sequence[str], overrides: Sequence[str]) -> str:
+    """The folder of a job: ``key-value`` of what varies in its sweep, in the sweep's order.
+
+    Where a value holds anything but letters, digits, ``_``, ``.`` and ``+``, or the name grows too long, a digest keeps names apart.
+
+    Args:
+        varying: keys that take several values in the sweep.
+        overrides: of the job, "key=value".
+    """
+    values = dict(o.split("=", 1) for o in overrides)
+    raw = [f"{key}={values[key]}" for key in varying if key in values]
+    if not raw:
+        return "job"
+    name = ",".join(f"{_plain(_last(key, varying))}-{_plain(value)}" for key, _, value in (item.partition("=") for item in raw))
+    exact = all(re.fullmatch(r"[\w.+]+", item.partition("=")[2], re.ASCII) for item in raw)
+    return name if exact and len(name) <= LONGEST else f"{name[:LONGEST]}-{_digest(raw)}"
+
+
+def sweep_name(study: str | None, varying: Sequence[str], overrides: Iterable[str]) -> str:
+    """The folder of a sweep: its study, or what varies in it, and a digest of everything that makes it the sweep it is.
+
+    Args:
+        study: name of a file of conf/sweep, None without.
+        varying: keys that take several values.
+        overrides: of the whole sweep, as typed.
+    """
+    kept = sorted(o for o in overrides if not o.lstrip("+~").startswith(NOT_LEARNED))
+    head = study or ",".join(_plain(_last(key, varying)) for key in varying) or "jobs"
+    return f"{head[:LONGEST]}-{_digest([study or '', *kept])}"
+
+
+def _last(key: str, all_keys: Sequence[str]) -> str:
+    """The last part of a key, or all of it where the last part names another key, too."""
+    short = key.rpartition(".")[2]
+    return key if [k.rpartition(".")[2] for k in all_keys].count(short) > 1 else short
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^\w.+]+", "_", text, flags=re.ASCII).strip("_") or "_"
+
+
+def _digest(items: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(items).encode()).hexdigest()[:8]

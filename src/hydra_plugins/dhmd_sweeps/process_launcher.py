@@ -1,0 +1,148 @@
+"""``launcher=process``: every job a process of its own, n at once, each with its own GPUs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+log = logging.getLogger(__name__)
+GRACE = 10.0  # seconds a job gets to end when the sweep is interrupted
+NOT_HANDED_ON = ("hydra.sweep.", "hydra.mode", "hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper", "sweep=", "launcher=")
+
+
+CONFIG: dict[str, Any] = {
+    "_target_": "hydra_plugins.dhmd_sweeps.process_launcher.ProcessLauncher",
+    "n": 1,  # jobs at once
+    "gpus": None,  # the GPUs to hand out; null: all jobs see all there are
+    "gpus_per_job": 1,
+    "threads": None,  # of each job; null: the processor's cores shared among the jobs at once
+}
+ConfigStore.instance().store(group="hydra/launcher", name="process", node=CONFIG, provider="dhmd")
+
+
+class ProcessLauncher(Launcher):
+    """Starts ``dhmd train`` once a job.
+
+    A process of its own keeps one job's crash from the others, and is what Lightning's DDP needs: it starts a job's further processes by
+    the command line of the first. When the sweep is interrupted, its jobs are ended; when it is killed, they are, too (on Linux).
+
+    Args:
+        n: jobs at once.
+        gpus: indices to hand out; None to leave them alone.
+        gpus_per_job: how many each job gets.
+        threads: of each job.
+
+    Raises:
+        UsageError: numbers out of range, or more jobs at once than GPUs for them.
+    """
+
+    def __init__(self, n: int = 1, gpus: Sequence[int] | None = None, gpus_per_job: int = 1, threads: int | None = None) -> None:
+        from dhmd.errors import UsageError
+
+        if n < 1 or gpus_per_job < 1 or (threads is not None and threads < 1):
+            raise UsageError(f"launcher: n={n}, gpus_per_job={gpus_per_job}, threads={threads}: expected 1 at least")
+        gpus = None if gpus is None else list(gpus)
+        if gpus is not None and len(set(gpus)) != len(gpus):
+            raise UsageError(f"launcher.gpus: found {gpus}; expected each GPU once")
+        if gpus is not None and n * gpus_per_job > len(gpus):
+            raise UsageError(f"launcher.gpus: found {len(gpus)}; {n} jobs at once with {gpus_per_job} each need {n * gpus_per_job}")
+        slots = [None] * n if gpus is None else [gpus[i * gpus_per_job : (i + 1) * gpus_per_job] for i in range(n)]
+        self.slots: list[list[int] | None] = list(slots)
+        self.threads = threads or max(1, (os.cpu_count() or 1) // n)
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what launching needs."""
+        self.hydra_context, self.config = hydra_context, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run the jobs, n at once, and return when all have ended."""
+        flags = list(OmegaConf.to_container(self.config.hydra.overrides.hydra))  # type: ignore[arg-type]
+        common = [o for o in flags if not str(o).lstrip("+~").startswith(NOT_HANDED_ON)]
+        waiting = list(enumerate(job_overrides))
+        returns = [JobReturn() for _ in job_overrides]
+        free, running = list(self.slots), dict[int, _Running]()
+        try:
+            while waiting or running:
+                while waiting and free:
+                    number, overrides = waiting.pop(0)
+                    slot = free.pop(0)
+                    running[number] = self._start(number, len(job_overrides), [*common, *overrides], slot)
+                for number, job in list(running.items()):
+                    if (status := job.process.poll()) is not None:
+                        free.append(job.slot)
+                        del running[number]
+                        _close(job, status)
+                        returns[number].status = JobStatus.COMPLETED if status == 0 else JobStatus.FAILED
+                        returns[number].overrides = list(job_overrides[number])
+                        done = "finished" if status == 0 else "failed"
+                        log.info("job %d of %d %s: %s", number + 1, len(job_overrides), done, job.folder.name)
+                time.sleep(0.1)
+        finally:
+            _end([job.process for job in running.values()])
+        return returns
+
+    def _start(self, number: int, of: int, overrides: Sequence[str], slot: list[int] | None) -> _Running:
+        own = [o for o in overrides if not o.lstrip("+~").startswith(NOT_HANDED_ON)]
+        sweep = {key: value.strip("'") for key, _, value in (o.partition("=") for o in overrides) if key.startswith("hydra.sweep.")}
+        folder = Path(sweep["hydra.sweep.dir"]) / sweep["hydra.sweep.subdir"]
+        environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(self.threads))}
+        if slot is not None:
+            environment |= {"CUDA_VISIBLE_DEVICES": ",".join(map(str, slot)), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        command = [sys.executable, "-m", "dhmd.cli", "train", *own, "resume=true", "hydra.mode=RUN", f"hydra.run.dir='{folder}'"]
+        folder.mkdir(parents=True, exist_ok=True)
+        log.info("job %d of %d: %s%s", number + 1, of, folder.name, "" if slot is None else f" on GPU {', '.join(map(str, slot))}")
+        output = (folder / "job.log").open("a")
+        process = subprocess.Popen(  # noqa: S603  # our own command
+            command, env=environment, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent
+        )
+        return _Running(process, folder, slot, output.name)
+
+
+class _Running(NamedTuple):
+    process: subprocess.Popen[bytes]
+    folder: Path
+    slot: list[int] | None
+    log: str
+
+
+def _close(job: _Running, status: int) -> None:
+    """Say in the job's folder what its process could not say itself."""
+    from dhmd.training.record import RunFolder
+
+    folder = RunFolder(job.folder)
+    if status != 0 and not folder.failed_file.exists():
+        lines = [line for line in Path(job.log).read_text(errors="replace").splitlines() if line.strip()]
+        ended = f"killed by signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+        folder.fail(f"{ended}: {lines[-1] if lines else 'no output'}")
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        process.send_signal(signal.SIGINT)
+    until = time.monotonic() + GRACE
+    for process in processes:
+        try:
+            process.wait(max(0.1, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to end this process when its parent ends, however that ends."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG

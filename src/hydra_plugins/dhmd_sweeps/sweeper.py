@@ -1,0 +1,104 @@
+"""Hydra's grid sweeper with folders named by overrides: the same command again continues where it was stopped."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+log = logging.getLogger(__name__)
+
+
+# a plain mapping: Hydra loads plugins in a way that dataclasses with postponed annotations do not survive
+CONFIG: dict[str, Any] = {"_target_": "hydra_plugins.dhmd_sweeps.sweeper.Sweeper", "study": None, "params": {}}
+ConfigStore.instance().store(group="hydra/sweeper", name="dhmd", node=CONFIG, provider="dhmd")
+
+
+class Sweeper(BasicSweeper):
+    """Every combination of the values given, each a job in a folder named by what varies.
+
+    Jobs that are finished are skipped, those another process is at are left to it and waited for, all others are launched: half-done ones
+    continue. A failed job stops no other.
+
+    Args:
+        study: name of a file of conf/sweep, None without.
+        params: values by key, as on the command line.
+    """
+
+    def __init__(self, study: str | None = None, params: dict[str, str] | None = None) -> None:
+        super().__init__(max_batch_size=None, params=params)
+        self.study = study
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Fix the folder of the sweep, then make the launcher."""
+        from dhmd.sweeps.naming import sweep_name
+
+        overrides = OverridesParser.create(hydra_context.config_loader).parse_overrides([*self._given(), *config.hydra.overrides.task])
+        last = {o.get_key_element(): o for o in overrides}  # the command line's values win over a study's
+        self.varying = [key for key, o in last.items() if o.is_sweep_override()]
+        if not config.hydra.sweep.dir:
+            typed = [*self._given(), *config.hydra.overrides.task]
+            with open_dict(config):
+                config.hydra.sweep.dir = f"runs/sweeps/{sweep_name(self.study, self.varying, typed)}"
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Launch what is left to do.
+
+        Returns:
+            The launcher's results.
+
+        Raises:
+            RunError: a job failed; all others had their turn before.
+            UsageError: jobs train over several processes, and the launcher cannot start such jobs.
+        """
+        from dhmd.errors import RunError
+        from dhmd.sweeps.folder import State, job_at, jobs_of, write_sweep
+        from dhmd.sweeps.naming import job_name
+
+        assert self.config is not None and self.hydra_context is not None and self.launcher is not None  # noqa: S101, PT018  # setup() was called
+        _refuse_ddp_in_this_process(self.config)
+        parser = OverridesParser.create(self.hydra_context.config_loader)
+        combinations = self.split_arguments(parser.parse_overrides([*self._given(), *arguments]), None)[0]
+        folder = Path(self.config.hydra.sweep.dir).absolute()
+        jobs = {job_name(self.varying, overrides): overrides for overrides in combinations}
+        where = [f"hydra.sweep.dir='{folder}'"]
+        self.validate_batch_is_legal(combinations)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_sweep(folder, jobs, shlex.join(["dhmd", *sys.argv[1:]]))
+        states = {name: job_at(folder / name).state for name in jobs}
+        left = [name for name in jobs if states[name] not in (State.FINISHED, State.RUNNING)]
+        log.info("sweep %s: %d jobs, %d to do", folder, len(jobs), len(left))
+        todo = [[*jobs[name], *where, f"hydra.sweep.subdir='{name}'"] for name in left]
+        launched = self.launcher.launch(todo, initial_job_idx=0) if todo else []
+        while any(job_at(folder / name).state is State.RUNNING for name in jobs):  # another process's
+            time.sleep(2)
+        open_jobs = [job for job in jobs_of(folder) if job.name in jobs and job.state is not State.FINISHED]
+        if open_jobs:
+            lines = [f"  {job.name}: {job.error or 'ended without a word'}" for job in open_jobs]
+            raise RunError(f"{len(open_jobs)} of {len(jobs)} jobs did not finish (the same command tries them again):\n" + "\n".join(lines))
+        return launched
+
+    def _given(self) -> list[str]:
+        return [f"{key}={value}" for key, value in (self.params or {}).items()]
+
+
+def _refuse_ddp_in_this_process(config: DictConfig) -> None:
+    """Lightning's DDP starts a job's further processes by the command line, which in this process is that of the whole sweep."""
+    from dhmd.errors import UsageError
+
+    strategy, launcher = config.trainer.get("strategy"), str(config.hydra.launcher._target_)
+    name = strategy if isinstance(strategy, str) else str((strategy or {}).get("_target_", ""))
+    if "ddp" in name.lower() and not launcher.startswith("hydra_plugins.dhmd_sweeps."):
+        raise UsageError(
+            f"trainer.strategy={name}: {launcher.rpartition('.')[2]} cannot start jobs of several processes; add launcher=process"
+        )

@@ -1,0 +1,153 @@
+"""Sweeps through the command line: what is done is not done again, what fails stops nothing, and nothing is done twice."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from dhmd.cli import main
+from dhmd.errors import UsageError
+from dhmd.evaluation.results import record_of
+from dhmd.sweeps.folder import State, jobs_of
+from hydra_plugins.dhmd_sweeps.process_launcher import ProcessLauncher
+from tiny_runs import DICTIONARIES, TINY
+
+
+@pytest.fixture
+def here(tmp_path, corpus, monkeypatch, no_figures):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DHMD_CACHE", str(corpus))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    return tmp_path
+
+
+def sweep(*overrides):
+    return main(["train", "-m", *TINY, *DICTIONARIES, "trainer.max_epochs=1", *overrides])
+
+
+def only_folder(here):
+    (folder,) = (here / "runs" / "sweeps").iterdir()
+    return folder
+
+
+def test_the_same_command_again_does_what_is_left(here, capsys):
+    assert sweep("ablation=full,no_gd", "seed=1,2") == 0
+    folder = only_folder(here)
+    assert {job.name: job.state for job in jobs_of(folder)} == {
+        f"ablation-{a},seed-{s}": State.FINISHED for a in ("full", "no_gd") for s in (1, 2)
+    }
+    written = {p: p.stat().st_mtime_ns for p in folder.rglob("metrics.json")}
+    (folder / "ablation-no_gd,seed-2" / "DONE").unlink()  # as if it had been stopped just before its end
+    assert sweep("ablation=full,no_gd", "seed=1,2", "logger=none") == 0
+    assert only_folder(here) == folder
+    again = {p for p, t in written.items() if p.stat().st_mtime_ns != t}
+    assert again == {folder / "ablation-no_gd,seed-2" / "metrics.json"}
+    assert "4 jobs, 1 to do" in capsys.readouterr().out
+
+
+def test_a_failed_job_stops_no_other_and_is_tried_again(here, capsys):
+    assert sweep("optimisation.lr=1.0e-3,1.0e+30", "hydra.sweep.dir=s") == 1
+    said = capsys.readouterr().err
+    assert "1 of 2 jobs did not finish" in said
+    assert "diverged" in said
+    assert [job.state for job in jobs_of(here / "s")] == [State.FINISHED, State.FAILED]
+    assert main(["sweep", "status", "s"]) == 0
+    assert "diverged" in capsys.readouterr().out
+
+
+def test_a_named_study_is_one_command(here):
+    assert main(["train", "sweep=edges", *TINY, *DICTIONARIES, "trainer.max_epochs=1", "ablation=full,edges_uniform", "seed=3"]) == 0
+    folder = only_folder(here)
+    assert folder.name.startswith("edges-")
+    assert [job.name for job in jobs_of(folder)] == ["ablation-full", "ablation-edges_uniform"]
+
+
+def test_ddp_in_the_sweeps_own_process_is_refused(here, capsys):
+    assert sweep("trainer=ddp", "seed=1,2") == 2
+    assert "add launcher=process" in capsys.readouterr().err
+    assert not (here / "runs").exists()
+
+
+# processes ----------------------------------------------------------------------------------------------------------------------
+
+
+def command(*overrides):
+    return [sys.executable, "-m", "dhmd.cli", "train", "-m", *TINY, *DICTIONARIES, "launcher=process", "hydra.sweep.dir=s", *overrides]
+
+
+@pytest.mark.slow
+def test_jobs_get_their_own_gpus_from_a_given_list(here):
+    options = ["hydra.launcher.n=2", "hydra.launcher.gpus=[4,5,6,7]", "hydra.launcher.gpus_per_job=2", "trainer.max_epochs=1", "seed=1,2,3"]
+    assert subprocess.run(command(*options), timeout=500).returncode == 0
+    seen = {}
+    for job in jobs_of(here / "s"):
+        assert job.state is State.FINISHED
+        seen[job.name] = json.loads((here / "s" / job.name / "environment.json").read_text())["cuda_visible_devices"]
+    assert set(seen.values()) <= {"4,5", "6,7"}
+    assert {seen["seed-1"], seen["seed-2"]} == {"4,5", "6,7"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"n": 0}, "1 at least"),
+        ({"n": 3, "gpus": [0, 1]}, "found 2; 3 jobs"),
+        ({"gpus": [1, 1]}, "each GPU once"),
+        ({"threads": 0}, "at least"),
+    ],
+)
+def test_gpus_that_cannot_be_handed_out(options, said):
+    with pytest.raises(UsageError, match=said):
+        ProcessLauncher(**options)
+
+
+def table(folder):
+    """All that a results table is made of, without what differs between two runs of one thing: hashes of files with times in them."""
+    entries = record_of([folder])["entries"]
+    return sorted(
+        (e["run"].rpartition("/")[2], e["seed"], e["ablation"], e["configuration"], tuple(sorted(e["test"].items()))) for e in entries
+    )
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_three_times_ends_with_the_table_of_one_that_was_not(here):
+    what = [
+        "hydra.launcher.n=2",
+        "trainer.max_epochs=3",
+        "data.synthetic.n_train=60",
+        "ablation=full,no_gd,no_dictionary",
+        "seed=range(1,5)",
+    ]
+    chance = random.Random(5)  # noqa: S311
+    for _ in range(3):
+        process = subprocess.Popen(command(*what), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(chance.uniform(10, 30))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert any(job.state is not State.FINISHED for job in jobs_of(here / "s")), "killed too late to test anything"
+    assert subprocess.run(command(*what), timeout=900).returncode == 0
+    jobs = jobs_of(here / "s")
+    assert [job.state for job in jobs] == [State.FINISHED] * 12
+    whole = [o.replace("hydra.sweep.dir=s", "hydra.sweep.dir=whole") for o in command(*what)]
+    assert subprocess.run(whole, timeout=900).returncode == 0
+    assert table(here / "s") == table(here / "whole")
+
+
+@pytest.mark.slow
+def test_jobs_end_with_a_killed_parent(here):
+    process = subprocess.Popen(command("trainer.max_epochs=200", "seed=1,2", "hydra.launcher.n=2"), stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 120
+    while time.monotonic() < until and not all((here / "s" / f"seed-{s}" / "history.csv").exists() for s in (1, 2)):
+        time.sleep(0.5)
+    assert [job.state for job in jobs_of(here / "s")] == [State.RUNNING] * 2
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    until = time.monotonic() + 20
+    while time.monotonic() < until and any(job.state is State.RUNNING for job in jobs_of(here / "s")):
+        time.sleep(0.2)
+    assert [job.state for job in jobs_of(here / "s")] == [State.INTERRUPTED] * 2
