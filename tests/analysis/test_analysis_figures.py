@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from test_figures import texts
 
-from dhmd.analysis.edge_classes import edge_distributions, edges_by_class
-from dhmd.evaluation.record import EdgeRecord
+from dhmd.analysis.edge_classes import edge_distributions, edges_by_class, edges_by_epoch
+from dhmd.evaluation.record import ByEpoch, EdgeRecord
 from dhmd.exploration.analysed import gather
 from dhmd.exploration.content import compute, figures
 from fabricated import ALL_STAGES, make_run
@@ -92,6 +92,19 @@ def test_edges_without_prior_equal_weights_and_one_sample_are_drawn(monkeypatch)
     panels = edges_by_class(record, np.array([1.0]), "regression", "one").axes
     assert [axes.get_title(loc="left") for axes in panels] == ["vision → language", "language → vision"]
     assert not [line for axes in panels for line in axes.lines if line.get_label() == "prior"]
+
+
+def test_two_modalities_leave_room_for_title_and_legend():
+    pairs = (("vision", "acoustic"), ("acoustic", "vision"))
+    record = EdgeRecord(pairs, np.array([0.5, 0.5]), np.full((3, 2), 0.5), None, np.full((3, 7, 2), 0.5))
+    training = ByEpoch(np.arange(-3, 4), np.full(7, 1 / 7), {})
+    title = "Edge weights by epoch and class, heterogeneous space, validation\ndhmd on demo (synthetic data), seed 1111"
+    figure = edges_by_epoch(record, training, np.arange(3), "regression", title, 1)
+    figure.canvas.draw()
+    assert figure._suptitle is not None
+    for box in (figure.legends[0].get_window_extent(), figure._suptitle.get_window_extent()):
+        assert (box.x0 >= 0, box.x1 <= figure.bbox.x1) == (True, True)
+    assert len(figure.legends[0].get_texts()) == 9
 
 
 def test_twelve_edges_of_four_modalities_stand_in_two_rows():

@@ -113,7 +113,7 @@ def _panels(record: EdgeRecord, title: str) -> tuple[Figure, list[Axes]]:
     n = len(record.pairs)
     columns = min(n, _COLUMNS)
     rows = math.ceil(n / columns)
-    figure = new_figure(max(1.5 * columns + 0.5, 4.5), 2.1 * rows + 1.0, title)
+    figure = new_figure(max(1.5 * columns + 0.5, 6.0), 2.1 * rows + 1.0, title)
     grid = list(figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat)
     for spare in grid[n:]:
         spare.set_visible(False)
@@ -128,7 +128,7 @@ def _finish(figure: Figure, panels: list[Axes], record: EdgeRecord, x: str, y: s
         if e >= len(panels) - _COLUMNS:  # the lowest of each column
             axes.set_xlabel(x)
             axes.tick_params(labelbottom=True)
-    panels[0].set_ylim(bottom=0)
+    panels[0].set_ylim(0, 1.04 * panels[0].get_ylim()[1])
     figure.supylabel(y, fontsize=8)
     _legend(figure, panels)
 
@@ -136,4 +136,6 @@ def _finish(figure: Figure, panels: list[Axes], record: EdgeRecord, x: str, y: s
 def _legend(figure: Figure, panels: Any) -> None:
     handles = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     if handles:
-        figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=min(len(handles), 9))
+        figure.legend(
+            list(handles.values()), list(handles), loc="outside lower center", ncols=min(len(handles), 9, int(figure.get_figwidth() / 0.9))
+        )
