@@ -106,7 +106,7 @@ def read_run(folder: Path, *, finished: bool = True) -> Run:
     if not is_run(folder):
         raise RunError(f"{folder}: no run folder: neither config.yaml nor metrics.json; expected a folder written by `dhmd train`")
     if (folder / "imported.json").is_file():
-        raise RunError(f"{folder}: an imported checkpoint, not trained here: there is no record; use `dhmd evaluate`, `predict` and `analyse`")
+        raise RunError(f"{folder}: an imported checkpoint, not trained here: no record; use `dhmd evaluate`, `predict` and `analyse`")
     if finished and not (folder / "DONE").is_file():
         raise RunError(f"{folder}: the run has not finished (no DONE); run the same command again to resume it")
     metrics = _json(folder / "metrics.json")
