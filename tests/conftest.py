@@ -1,7 +1,9 @@
 """Settings of the whole suite."""
 
 import os
+import socket
 
+import pytest
 from hypothesis import settings
 
 # the tests' arrays are tiny: a second thread would only wait, and where others work too, wait for long
@@ -12,3 +14,11 @@ settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
 
 pytest_plugins = ["tiny_runs"]
+
+
+@pytest.fixture
+def free_port():
+    """A port nobody listens on."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]

@@ -126,7 +126,10 @@ def test_a_sweep_killed_three_times_ends_with_the_table_of_one_that_was_not(here
     chance = random.Random(5)  # noqa: S311
     for _ in range(3):
         process = subprocess.Popen(command(*what), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(chance.uniform(10, 30))
+        until = time.monotonic() + 200
+        while time.monotonic() < until and not any((here / "s").rglob("config.yaml")):  # a job has begun
+            time.sleep(0.2)
+        time.sleep(chance.uniform(1, 12))
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert any(job.state is not State.FINISHED for job in jobs_of(here / "s")), "killed too late to test anything"

@@ -20,6 +20,7 @@ from dhmd.losses.objective import Objective
 from dhmd.losses.task import task_loss
 from dhmd.outputs import Outputs
 from dhmd.training.by_class import ByClass
+from dhmd.training.gathering import Gathering
 from dhmd.training.means import EpochMeans
 from dhmd.training.optimisation import Optimisation
 from dhmd.training.seeding import seed_batch
@@ -67,6 +68,7 @@ class DistillationModule(pl.LightningModule):
         self.by_class = ByClass(spec)
         self._training_means = EpochMeans()
         self._validation_means = EpochMeans()
+        self._gathering = Gathering()
         self._resumed: dict[str, Any] | None = None
 
     def forward(self, batch: FeatureBatch) -> Outputs:
@@ -104,7 +106,7 @@ class DistillationModule(pl.LightningModule):
 
     def training_step(self, batch: FeatureBatch, batch_idx: int) -> None:
         """One micro-batch: losses, gradients, perhaps a step."""
-        terms = self.objective(self(batch), _label(batch))
+        terms = self.objective(*self._gathering.whole(self(batch), _label(batch)))
         self.optimisation.accumulation.add(terms["total"], self.manual_backward, self._optimizer, self.trainer.is_last_batch)
         self._training_means.update(terms, len(batch))
         self.log("loss", terms["total"].detach(), prog_bar=True, logger=False, batch_size=len(batch))
@@ -131,7 +133,7 @@ class DistillationModule(pl.LightningModule):
         outputs, label = self(batch), _label(batch)
         self.optimisation.validation_loss.update(task_loss(outputs.prediction, label, self.spec.task, reduction="none"))
         self.metrics.update(outputs.prediction, label)
-        values = {f"term/{name}": value for name, value in self.objective(outputs, label).items()}
+        values = {f"term/{name}": value for name, value in self.objective(*self._gathering.whole(outputs, label)).items()}
         for space, found in outputs.spaces.items():
             if found.edges is not None and found.edges.weights is not None:
                 values[f"edges/{space}"] = found.edges.weights.mean(dim=0)
@@ -144,6 +146,7 @@ class DistillationModule(pl.LightningModule):
         Raises:
             RunError: the loss is not finite.
         """
+        self._gathering.finish()
         loss = self.optimisation.validation_loss.compute(self._total)
         if not torch.isfinite(torch.tensor(loss)):
             raise RunError(

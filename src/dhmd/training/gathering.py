@@ -1,0 +1,113 @@
+"""One global batch from the batches of the processes that train together, so that loss terms between samples see all of them.
+
+Margins between pairs, moments over the batch, contrastive matching and means over real frames are no sums of what each process has. Every
+process computes the loss of the whole batch from gathered outputs. The gather's backward pass adds what all processes send back, W times
+the gradient; DDP then averages over W processes. What remains is the gradient of one process with the global batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_gather
+
+from dhmd.errors import RunError
+from dhmd.outputs import Edges, Outputs
+
+
+class Gathering:
+    """Gathers outputs and labels over processes; where there is one process, they are what they were.
+
+    In training all processes take equally many steps. In validation some may have a batch more; the others take part with none.
+    """
+
+    def __init__(self) -> None:
+        self._empty: tuple[Outputs, Tensor] | None = None
+
+    def whole(self, outputs: Outputs, label: Tensor) -> tuple[Outputs, Tensor]:
+        """Outputs and labels (B,) of all processes, in the order of their ranks; B may differ between them, and padding, too."""
+        if not _several():
+            return outputs, label
+        outputs = _with_masks(outputs)
+        self._empty = _mapped(outputs, lambda x: x[:0].detach()), label[:0]
+        return _gathered(outputs, label, more=True)[0]
+
+    def finish(self) -> None:
+        """Take part in what other processes still gather. Every process calls it once, after its last batch of a validation pass.
+
+        Raises:
+            RunError: this process had no batch at all.
+        """
+        if not _several():
+            return
+        if self._empty is None:
+            raise RunError("a process had no validation sample: there are more processes than samples; lower trainer.devices")
+        while _gathered(*self._empty, more=False)[1]:
+            pass
+
+
+def _several() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def _gathered(outputs: Outputs, label: Tensor, more: bool) -> tuple[tuple[Outputs, Tensor], bool]:
+    """The whole, and whether any process has ``more``."""
+    leaves: list[Tensor] = [label]
+    _mapped(outputs, leaves.append)  # type: ignore[arg-type]
+    times = [x.shape[1] for x in leaves if _timed(x)]
+    mine = torch.tensor([int(more), len(label), *times], device=label.device)
+    sizes = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
+    dist.all_gather(sizes, mine)
+    table = torch.stack(sizes).tolist()
+    if not any(row[0] for row in table):
+        return (outputs, label), False
+    longest = iter([max(column) for column in zip(*(row[2:] for row in table), strict=True)])
+    leaves = [_longer(x, next(longest)) if _timed(x) else x for x in leaves]
+    rows = torch.cat([x.reshape(len(label), _width(x)).float() for x in leaves], dim=1)
+    most = max(row[1] for row in table)
+    parts = all_gather(nn.functional.pad(rows, (0, 0, 0, most - len(rows))))  # type: ignore[no-untyped-call]
+    together = torch.cat([part[: row[1]] for part, row in zip(parts, table, strict=True)])
+    columns = torch.split(together, [_width(x) for x in leaves], dim=1)
+    found = iter([c.reshape(len(together), *x.shape[1:]).to(x.dtype) for c, x in zip(columns, leaves, strict=True)])
+    whole_label = next(found)
+    return (_mapped(outputs, lambda _: next(found)), whole_label), True
+
+
+def _mapped(node: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same structure with every tensor that has a row a sample changed, in a fixed order."""
+    if isinstance(node, Tensor):
+        return change(node)
+    if isinstance(node, Mapping):
+        return {key: _mapped(value, change) for key, value in node.items()}
+    if is_dataclass(node) and not isinstance(node, type):
+        kept = {"prior"} if isinstance(node, Edges) else set()  # (E,), the same everywhere
+        return replace(node, **{f.name: _mapped(getattr(node, f.name), change) for f in fields(node) if f.name not in kept})
+    return node
+
+
+def _with_masks(outputs: Outputs) -> Outputs:
+    """A mask for every sequence, since a process whose frames are all real may have none where another has one."""
+    space = outputs.homogeneous or outputs.heterogeneous
+    if space is None:
+        return outputs
+    given = outputs.masks or {}
+    every = {m: x.new_ones(x.shape[:2], dtype=torch.bool) for m, x in space.sequences.items()}
+    return replace(outputs, masks={**every, **given})
+
+
+def _timed(x: Tensor) -> bool:
+    """Whether it has frames: a sequence (B, T, d) or a mask (B, T)."""
+    return x.dim() == 3 or x.dtype == torch.bool
+
+
+def _longer(x: Tensor, length: int) -> Tensor:
+    return nn.functional.pad(x, (0, 0) * (x.dim() - 2) + (0, length - x.shape[1]))
+
+
+def _width(x: Tensor) -> int:
+    return int(torch.Size(x.shape[1:]).numel())
