@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ import yaml
 
 from dhmd.atomic import atomic_path, write_text
 from dhmd.errors import RunError, UsageError
+from dhmd.locking import in_use, locked
 from dhmd.training.collect import Array, Collected
 from dhmd.training.environment import environment
 
@@ -89,7 +88,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"{self.path}: cannot make the run folder ({error.strerror}); choose another hydra.run.dir") from error
-        with _locked(self.path / ".lock"):
+        with locked(self.path / ".lock"):
             if self.imported_file.exists():
                 raise UsageError(f"{self.path}: holds an imported checkpoint: no training to continue; choose another hydra.run.dir")
             if self.started and not resume:
@@ -191,8 +190,9 @@ class RunFolder:
         write_text(self.metrics_file, _json({"schema": SCHEMA, **content}))
 
     def fail(self, message: str) -> None:
-        """Leave what went wrong, for the table of a sweep; the next attempt takes it away."""
-        write_text(self.failed_file, message.rstrip() + "\n")
+        """Leave what went wrong, for the table of a sweep; the next attempt takes it away. Another process's run is left alone."""
+        if not in_use(self.path):
+            write_text(self.failed_file, message.rstrip() + "\n")
 
     def finish(self) -> None:
         """Write DONE: from now on the record is complete."""
@@ -238,37 +238,3 @@ def _check_same(recorded: Mapping[str, Any], now: Mapping[str, Any], path: Path)
             f"{path}: the run there was started with another configuration and cannot be resumed with this one: "
             f"{'; '.join(differing[:5])}{' ...' if len(differing) > 5 else ''}. Give the recorded values, or another hydra.run.dir"
         )
-
-
-def in_use(path: Path) -> bool:
-    """Whether a process is training in the folder now."""
-    try:
-        with _locked(path / ".lock", create=False):
-            return False
-    except UsageError:
-        return True
-    except FileNotFoundError:
-        return False
-
-
-@contextmanager
-def _locked(path: Path, create: bool = True) -> Iterator[None]:
-    """An advisory lock that ends with the process."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this platform
-        yield
-        return
-    handle = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0))
-    try:
-        for attempt in range(10):  # somebody who only looks holds it for a moment
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if not create or attempt == 9:
-                    raise UsageError(f"{path.parent}: another process is training in this folder") from error
-                time.sleep(0.1)
-        yield
-    finally:
-        os.close(handle)
