@@ -15,7 +15,8 @@ import yaml
 
 from dhmd.atomic import write_text
 from dhmd.errors import RunError
-from dhmd.training.record import RunFolder, in_use
+from dhmd.locking import in_use
+from dhmd.training.record import RunFolder
 
 SCHEMA = 1
 RECORD = "sweep.json"
