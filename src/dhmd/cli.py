@@ -25,6 +25,7 @@ examples:
   dhmd show RUN
   dhmd analyse RUN
   dhmd probe RUNS -o DIR
+  dhmd report DIR -o report.html
   eval "$(dhmd -sc install=bash)"                         completion (bash; zsh and fish likewise)
 """
 
@@ -61,9 +62,10 @@ def _dispatch(arguments: list[str]) -> int:
 
         return train_command(arguments[1:])
     if arguments[:1] == ["results"]:
-        from dhmd.evaluation.results import main as results
+        from dhmd.evaluation.command import main as results
+        from dhmd.sweeps.unfinished import unfinished
 
-        return int(results(arguments[1:]) or 0)
+        return results(arguments[1:], unfinished)
     options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], None] = options.run
     run(options)
@@ -122,6 +124,16 @@ def _parser() -> argparse.ArgumentParser:
     probe.add_argument("--check", metavar="FILE", type=Path, help="see that a document's tables are what the record (and runs) say")
     probe.set_defaults(run=_probe)
 
+    report = verbs.add_parser("report", help="one self-contained HTML page about many runs: tables, plots, samples")
+    report.add_argument("folder", metavar="DIR", type=Path, help="a run, a sweep, or a folder of runs at any depth")
+    report.add_argument("-o", "--output", metavar="HTML", type=Path, required=True, help="where the page goes")
+    report.add_argument(
+        "--details", metavar="N", type=int, default=12, help="configurations shown in detail, by their first run (default: 12)"
+    )
+    report.add_argument("--samples", metavar="N", type=int, default=200, help="samples of each of these to look through (default: 200)")
+    report.add_argument("--no-texts", action="store_true", help="leave the texts of the samples out")
+    report.set_defaults(run=_report)
+
     show = verbs.add_parser("show", help="print what a run recorded")
     show.add_argument("run_folder", metavar="RUN", type=Path, help="run folder")
     show.set_defaults(run=_show)
@@ -134,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--watch", action="store_true", help="look again every two seconds while a job runs")
     status.set_defaults(run=_sweep_status)
 
-    verbs.add_parser("results", help="a table over many runs: mean, deviation, interval", add_help=False)
+    verbs.add_parser("results", help="tables over many runs: mean, deviation, interval, tested differences", add_help=False)
 
     reproduce = verbs.add_parser("reproduce", help="train DMD and DHMD over seeds on a published data set and print the table")
     reproduce.add_argument("dataset", choices=("mosi", "mosei"))
@@ -193,6 +205,12 @@ def _analyse(options: argparse.Namespace) -> None:
     with waiting():
         analysis = analyse(options.run_folder, options.output, options.data, options.split, options.device)
     print_analysis(analysis)
+
+
+def _report(options: argparse.Namespace) -> None:
+    from dhmd.report.command import report
+
+    print(report(options.folder, options.output, options.details, options.samples, not options.no_texts))
 
 
 def _show(options: argparse.Namespace) -> None:

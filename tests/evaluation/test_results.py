@@ -5,8 +5,9 @@ import json
 import pytest
 
 from dhmd.errors import RunError, UsageError
+from dhmd.evaluation.command import main
 from dhmd.evaluation.markers import between_markers, update_between_markers
-from dhmd.evaluation.results import check_runs, check_table, main, read_record, record_of, render
+from dhmd.evaluation.results import check_runs, check_table, read_record, record_of, render
 from dhmd.evaluation.runs import read_runs
 from fabricated import make_run
 

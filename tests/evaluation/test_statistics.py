@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
-from dhmd.evaluation.metrics import regression_metrics
-from dhmd.evaluation.statistics import bootstrap, holm, paired_difference, summarise
+from dhmd.evaluation.statistics import holm, paired_difference, summarise
 
 
 def test_summary_by_hand():
@@ -73,49 +72,3 @@ def test_holm_rejects_what_the_closure_of_bonferroni_tests_rejects(p, alpha):
         margin = min(abs(adjusted[i] - alpha), *(abs(len(s) * min(p[j] for j in s) - alpha) for s in subsets))
         if margin > 1e-9:  # a tie at alpha is decided by rounding
             assert (adjusted[i] <= alpha) == all(min(p[j] for j in s) * len(s) <= alpha for s in subsets)
-
-
-def _mean_of_prediction(prediction, label):
-    return {"mean": float(np.mean(prediction))}
-
-
-def test_bootstrap_of_a_mean_has_its_standard_error():
-    # one seed, metric = mean of N values: the bootstrap's spread is s / sqrt(N), its 95 % interval ± 1.96 of it
-    x = np.random.default_rng(1).normal(size=(1, 400))
-    interval = bootstrap(x, np.zeros(400), _mean_of_prediction, resamples=2000)["mean"]
-    assert interval.high - interval.low == pytest.approx(2 * 1.96 * x.std() / 20, rel=0.08)
-    assert (interval.high + interval.low) / 2 == pytest.approx(x.mean(), abs=0.01)
-
-
-def test_bootstrap_draws_seeds_too():
-    # no variation between samples, seeds 0..9: the spread is that of the mean of ten seeds
-    x = np.repeat(np.arange(10.0)[:, None], 50, axis=1)
-    interval = bootstrap(x, np.zeros(50), _mean_of_prediction, resamples=2000)["mean"]
-    assert interval.high - interval.low == pytest.approx(2 * 1.96 * np.arange(10).std() / math.sqrt(10), rel=0.1)
-
-
-def test_bootstrap_of_a_difference_is_paired():
-    generator = np.random.default_rng(2)
-    label = generator.normal(size=200)
-    reference = label + generator.normal(size=(3, 200))
-    shifted = reference + 0.01  # the samples' chance, far larger than 0.01, cancels
-    interval = bootstrap(shifted, label, _mean_of_prediction, reference, resamples=200)["mean"]
-    assert (interval.low, interval.high) == pytest.approx((0.01, 0.01))
-
-
-def test_bootstrap_of_the_metrics_is_reproducible_and_contains_their_values():
-    generator = np.random.default_rng(3)
-    label = generator.normal(size=120)
-    prediction = label + generator.normal(size=(3, 120))
-    intervals = bootstrap(prediction, label, regression_metrics, resamples=100)
-    assert intervals == bootstrap(prediction, label, regression_metrics, resamples=100)
-    assert intervals != bootstrap(prediction, label, regression_metrics, resamples=100, seed=1)
-    for name, interval in intervals.items():
-        value = np.mean([regression_metrics(p, label)[name] for p in prediction])
-        assert interval.low < value < interval.high
-
-
-def test_shapes_that_do_not_fit_are_refused():
-    for prediction, reference in ((np.zeros(5), None), (np.zeros((2, 4)), None), (np.zeros((2, 5)), np.zeros((3, 5)))):
-        with pytest.raises(ValueError, match="5 labels"):
-            bootstrap(prediction, np.zeros(5), _mean_of_prediction, reference)

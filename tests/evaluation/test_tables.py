@@ -8,7 +8,9 @@ import pytest
 
 from dhmd.evaluation.entries import Entry, entry_of, tables_of
 from dhmd.evaluation.runs import read_run
-from dhmd.evaluation.tables import caption, markdown, not_in_the_table, reproduction, to_csv
+from dhmd.evaluation.sheets import not_in_the_table
+from dhmd.evaluation.tables import caption, markdown, reproduction
+from dhmd.evaluation.tidy import to_csv
 from fabricated import make_run
 
 

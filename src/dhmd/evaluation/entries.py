@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -184,8 +184,7 @@ def tables_of(entries: Iterable[Entry]) -> list[Table]:
 
 def entries_to_json(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """Plain objects, each with the SHA-256 of its content as "digest"."""
-    plain = [asdict(entry) for entry in entries]
-    return [{**entry, "digest": _sha256(entry)} for entry in plain]
+    return seal(entries)
 
 
 def entries_from_json(objects: Iterable[Mapping[str, Any]]) -> list[Entry]:
@@ -194,20 +193,38 @@ def entries_from_json(objects: Iterable[Mapping[str, Any]]) -> list[Entry]:
     Raises:
         RunError: an entry lacks a field, or its content does not fit its digest: it was edited.
     """
-    names = {field.name for field in fields(Entry)}
-    entries = []
+    names = [field.name for field in fields(Entry)]
+    return [Entry(**content) for content in unseal(objects, names, "entry")]
+
+
+def seal(items: Sequence[Any]) -> list[dict[str, Any]]:
+    """Data classes as plain objects, each with the SHA-256 of its content as "digest"."""
+    return [{**(plain := asdict(item)), "digest": _sha256(plain)} for item in items]
+
+
+def unseal(objects: Iterable[Mapping[str, Any]], names: Collection[str], what: str) -> list[dict[str, Any]]:
+    """The contents of what `seal` wrote, without their digests.
+
+    Args:
+        objects: as read from JSON.
+        names: the fields each must have.
+        what: one of them is, for messages.
+
+    Raises:
+        RunError: a field is missing, or the content does not fit its digest: it was edited.
+    """
+    contents = []
     for number, item in enumerate(objects):
         content = {key: value for key, value in item.items() if key != "digest"}
-        if set(content) != names:
+        if set(content) != set(names):
             raise RunError(
-                f"entry {number}: found the fields {sorted(content)}, expected {sorted(names)}; write the record again from the runs"
+                f"{what} {number}: found the fields {sorted(content)}, expected {sorted(names)}; write the record again from the runs"
             )
         if _sha256(content) != item.get("digest"):
-            raise RunError(
-                f"entry {number} ({content['run']}): does not fit its digest: it was edited; write the record again from the runs"
-            )
-        entries.append(Entry(**content))
-    return entries
+            name = f" ({content['run']})" if "run" in content else ""
+            raise RunError(f"{what} {number}{name}: does not fit its digest: it was edited; write the record again from the runs")
+        contents.append(content)
+    return contents
 
 
 def _flat(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:

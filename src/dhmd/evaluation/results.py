@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-import argparse
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
-from dhmd.atomic import write_text
-from dhmd.errors import RunError, UsageError
-from dhmd.evaluation.entries import entries_from_json, entries_to_json, entry_of, tables_of
-from dhmd.evaluation.markers import check_between_markers, update_between_markers
-from dhmd.evaluation.metrics import LABELS
+from dhmd.errors import RunError
+from dhmd.evaluation.compare import Bootstrapped, Comparison, Predictions, bootstrap_rows, compare
+from dhmd.evaluation.entries import entries_from_json, entries_to_json, entry_of, seal, tables_of, unseal
+from dhmd.evaluation.latex import to_latex
+from dhmd.evaluation.markers import check_between_markers
+from dhmd.evaluation.reference import NO_COMPARISON
 from dhmd.evaluation.runs import Run, read_runs, run_label
-from dhmd.evaluation.tables import markdown, reproduction, to_csv
+from dhmd.evaluation.sheets import to_markdown
+from dhmd.evaluation.tables import document
+from dhmd.evaluation.tidy import to_csv
 
 SCHEMA = 1
+INTERVALS = ("t", "bootstrap")
+FORMATS = ("markdown", "csv", "latex")
+_Kept = TypeVar("_Kept", Comparison, Bootstrapped)
 
 
 def results_record(
-    runs: Iterable[Run], missing: Mapping[str, str] | None = None, *, metrics: Sequence[str] = (), reproduce: str | None = None
+    runs: Iterable[Run],
+    missing: Mapping[str, str] | None = None,
+    *,
+    metrics: Sequence[str] = (),
+    reproduce: str | None = None,
+    reference: str = NO_COMPARISON,
+    interval: str = "t",
 ) -> dict[str, Any]:
     """All a table is made of, as plain JSON: an entry a run (with the SHA-256 of its metrics.json) and how it is shown.
 
@@ -29,30 +43,62 @@ def results_record(
         missing: names of the others, and why.
         metrics: keys to show; the main ones by default.
         reproduce: "mosi" or "mosei" for the table with published rows beside ours.
+        reference: the row that others are compared with (`dhmd.evaluation.reference.pairings`): "" for that of each model without an
+            ablation, "none" for no comparison.
+        interval: "t" for Student's over seeds, "bootstrap" over seeds and videos.
+
+    Raises:
+        UsageError: the reference is no row, or several.
+        RunError: bootstrap intervals are wanted and cannot be computed.
     """
-    entries = sorted((entry_of(run) for run in runs), key=lambda entry: entry.run)
+    done = list(runs)
+    entries = sorted((entry_of(run) for run in done), key=lambda entry: entry.run)
+    tables, predictions = tables_of(entries), Predictions(done)
     return {
         "schema": SCHEMA,
         "reproduce": reproduce,
         "metrics": list(metrics),
+        "reference": reference,
+        "interval": interval,
         "entries": entries_to_json(entries),
+        "comparisons": seal(compare(tables, predictions, reference)) if tables else [],
+        "bootstrap": seal(bootstrap_rows(tables, predictions)) if interval == "bootstrap" else [],
         "missing": dict(missing or {}),
     }
 
 
-def record_of(folders: Iterable[Path], *, metrics: Sequence[str] = (), reproduce: str | None = None) -> dict[str, Any]:
+def record_of(
+    folders: Iterable[Path],
+    *,
+    metrics: Sequence[str] = (),
+    reproduce: str | None = None,
+    reference: str = NO_COMPARISON,
+    interval: str = "t",
+    unfinished: Mapping[Path, str] = MappingProxyType({}),
+) -> dict[str, Any]:
     """`results_record` of every run among and below the folders.
 
+    Args:
+        folders: run folders, or folders of such at any depth.
+        metrics: as there.
+        reproduce: as there.
+        reference: as there.
+        interval: as there.
+        unfinished: run folders that should be there and are not finished, by their resolved path, and what they have come to.
+
     Raises:
-        RunError: a folder is missing, or there is no run in it.
+        RunError: a folder is missing, or there is no run in it and none was to be; or as there.
+        UsageError: as there.
     """
-    runs, failed = read_runs(folders)
+    given = list(folders)
+    runs, failed = read_runs([f for f in given if not _only_unfinished(f, unfinished)])
     missing = {run_label(folder): reason.replace(f"{folder}/", "").replace(f"{folder}: ", "") for folder, reason in failed.items()}
-    return results_record(runs, missing, metrics=metrics, reproduce=reproduce)
+    missing |= {run_label(folder): reason for folder, reason in unfinished.items()}
+    return results_record(runs, missing, metrics=metrics, reproduce=reproduce, reference=reference, interval=interval)
 
 
 def render(record: Mapping[str, Any], form: str = "markdown") -> str:
-    """The tables of a record, as "markdown" or "csv".
+    """The tables of a record, as "markdown", "csv" or "latex".
 
     Raises:
         RunError: the record is of another schema, damaged or edited.
@@ -60,11 +106,24 @@ def render(record: Mapping[str, Any], form: str = "markdown") -> str:
     if record.get("schema") != SCHEMA:
         raise RunError(f"schema: found {record.get('schema')!r}, expected {SCHEMA}; write the record again from the runs")
     tables = tables_of(entries_from_json(record["entries"]))
+    # records written before there were comparisons lack these keys
+    comparisons = _unsealed(Comparison, record.get("comparisons", ()), "comparison")
+    bootstrap = _unsealed(Bootstrapped, record.get("bootstrap", ()), "bootstrap") if record.get("interval") == "bootstrap" else None
+    rows = {tuple(e.metrics_sha256 for e in group.entries) for table in tables for group in table.groups}
+    if not rows >= {row for found in comparisons for row in (found.row, found.reference)}:
+        raise RunError("a comparison is of rows that are not in the record: it was edited; write the record again from the runs")
     if form == "csv":
-        return to_csv(tables)
-    if record["reproduce"]:
-        return reproduction(tables, record["reproduce"], record["metrics"], record["missing"])
-    return markdown(tables, record["metrics"], record["missing"])
+        return to_csv(tables, record["metrics"], record["missing"], comparisons=comparisons, bootstrap=bootstrap)
+    whole = document(
+        tables,
+        record["metrics"],
+        record["missing"],
+        published=record["reproduce"],
+        comparisons=comparisons,
+        reference=record.get("reference", NO_COMPARISON),
+        bootstrap=bootstrap,
+    )
+    return to_latex(whole) if form == "latex" else to_markdown(whole)
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -96,63 +155,35 @@ def check_table(file: Path, name: str, record: Path | Mapping[str, Any]) -> None
 
 
 def check_runs(record: Mapping[str, Any], runs: Iterable[Run]) -> None:
-    """See that a record is of these runs: every entry's SHA-256 is that of a run's metrics.json.
+    """See that a record is of these runs: every entry's SHA-256 is that of a run's metrics.json, and so for predictions.csv.
 
     Raises:
-        RunError: an entry fits no run, or a run no entry.
+        RunError: an entry fits no run, a run no entry, or a comparison or interval was computed from other predictions.
     """
+    done = list(runs)
     recorded = {entry["metrics_sha256"]: entry["run"] for entry in record["entries"]}
-    there = {run.metrics_sha256: run.name for run in runs}
+    there = {run.metrics_sha256: run.name for run in done}
     for sha, name in {**recorded, **there}.items():
         if sha not in recorded or sha not in there:
             where = "the record but not among the runs" if sha in recorded else "the runs but not in the record"
             raise RunError(f"{name}: metrics.json with SHA-256 {sha[:12]}... is in {where}; write the record again from the runs")
+    used = {sha for part in ("comparisons", "bootstrap") for found in record.get(part, ()) for sha in found["predictions"]}
+    files = [run.path / "predictions.csv" for run in done]
+    for sha in sorted(used - {hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()}):
+        raise RunError(
+            f"predictions.csv with SHA-256 {sha[:12]}... is in the record but not among the runs; write the record again from them"
+        )
 
 
-def main(arguments: Sequence[str]) -> int:
-    """The command ``dhmd results``: print the tables of runs, and write or check what is committed of them.
-
-    Returns:
-        0, or 1 where no run has finished.
-
-    Raises:
-        RunError: a folder is missing or holds no run, or a checked table is not what its record gives.
-        UsageError: an unknown metric, or options that do not go together.
-    """
-    options = _parser().parse_args(arguments)
-    metrics = [key for key in (options.metrics or "").split(",") if key]
-    unknown = [key for key in metrics if key not in LABELS]
-    if unknown:
-        raise UsageError(f"--metrics: found {', '.join(unknown)}, expected some of {', '.join(LABELS)}")
-    if (options.update or options.check) and not (options.record and options.name):
-        raise UsageError("--update and --check need --record FILE and --name NAME: which record the table is made of, and its place")
-    if options.check:
-        if options.folders:
-            check_runs(read_record(options.record), read_runs(options.folders)[0])
-        check_table(options.check, options.name, options.record)
-        print(f"{options.check}: results:{options.name} is what {options.record} gives")
-        return 0
-    if not options.folders:
-        raise UsageError("no folder given; expected run folders or folders of run folders, for example `dhmd results runs`")
-    record = record_of(options.folders, metrics=metrics, reproduce=options.reproduce)
-    print(render(record, options.format), end="")
-    if options.record:
-        write_text(options.record, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    if options.update:
-        update_between_markers(options.update, options.name, render(record))
-    return 0 if record["entries"] else 1
+def _unsealed(kind: type[_Kept], items: Iterable[Mapping[str, Any]], what: str) -> list[_Kept]:
+    found = []
+    for content in unseal(items, [field.name for field in fields(kind)], what):
+        plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+        found.append(kind(**plain))
+    return found
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("dhmd results", description="Mean, deviation and interval over the seeds of many runs.")
-    parser.add_argument("folders", nargs="*", metavar="RUNS", type=Path, help="run folders, or folders of run folders at any depth")
-    parser.add_argument("--metrics", metavar="KEY,KEY", help=f"what to show, of {', '.join(LABELS)}")
-    parser.add_argument("--format", choices=("markdown", "csv"), default="markdown", help="default: markdown")
-    parser.add_argument("--reproduce", choices=("mosi", "mosei"), help="put the published rows beside ours")
-    parser.add_argument("--record", metavar="FILE", type=Path, help="the small file a table is made of: written, or read by --check")
-    parser.add_argument("--update", metavar="FILE", type=Path, help="write the table into a document between <!-- results:NAME --> markers")
-    parser.add_argument(
-        "--check", metavar="FILE", type=Path, help="see that a document's table is what the record (and the runs, if given) say"
-    )
-    parser.add_argument("--name", help="NAME of the markers")
-    return parser
+def _only_unfinished(folder: Path, unfinished: Mapping[Path, str]) -> bool:
+    """Whether a folder's runs are all known to be unfinished before any of them has left a file."""
+    inside = [path for path in unfinished if folder.resolve() in path.parents]
+    return bool(inside) and not any(folder.rglob("config.yaml"))

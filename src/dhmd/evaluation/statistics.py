@@ -1,16 +1,12 @@
-"""What may be said from a few seeds and a finite test split: mean, spread, intervals, paired differences, Holm's correction."""
+"""What may be said from a few seeds: mean, spread, interval, paired difference, Holm's correction of several tests."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
-
-from dhmd.evaluation.metrics import MetricFunction
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,7 @@ class Difference:
 def summarise(values: Sequence[float], level: float = 0.95) -> Summary:
     """Mean, standard deviation and interval mean ± t_(n-1) std / sqrt(n) over seeds.
 
-    The interval is about further seeds on the same test split; `bootstrap` adds the split's own chance.
+    The interval is about further seeds on the same test split; `dhmd.evaluation.resampling` adds the split's own chance.
 
     Raises:
         ValueError: no value.
@@ -99,48 +95,6 @@ def paired_difference(a: Sequence[float], b: Sequence[float], level: float = 0.9
     return Difference(over_seeds.n, over_seeds.mean, over_seeds.interval, p)
 
 
-def bootstrap(
-    prediction: Any,
-    label: Any,
-    function: MetricFunction,
-    reference: Any = None,
-    *,
-    resamples: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> dict[str, Interval]:
-    """Percentile intervals over seeds and samples: both are drawn anew with replacement, a metric is its mean over the drawn seeds.
-
-    With few seeds it is a little too narrow (the variance of S seeds is drawn with a factor (S - 1) / S).
-
-    Args:
-        prediction: (S, N) or (S, N, C), one row a seed, the samples in the same order.
-        label: (N,).
-        function: prediction and label to named metrics (`dhmd.evaluation.metrics.metrics_for`).
-        reference: another system's predictions of the same seeds and samples; then the intervals are of the difference
-            ``prediction`` minus ``reference`` under the same draws.
-        resamples: number of draws.
-        level: coverage.
-        seed: of the draws; the same seed gives the same intervals.
-
-    Raises:
-        ValueError: shapes do not fit.
-    """
-    p, y = np.asarray(prediction), np.asarray(label)
-    other = None if reference is None else np.asarray(reference)
-    if p.ndim < 2 or p.shape[1] != len(y) or (other is not None and other.shape != p.shape):
-        raise ValueError(f"found predictions {p.shape}, {len(y)} labels, reference {None if other is None else other.shape}")
-    generator = np.random.default_rng(seed)
-    draws: dict[str, list[float]] = {}
-    for _ in range(resamples):
-        seeds = generator.integers(len(p), size=len(p))
-        samples = generator.integers(len(y), size=len(y))
-        for name, value in _mean_metrics(p, y, function, other, seeds, samples).items():
-            draws.setdefault(name, []).append(value)
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    return {name: Interval(*map(float, np.quantile(values, tails))) for name, values in draws.items()}
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction: adjusted p-values in the given order; those below alpha keep the family-wise error below alpha.
 
@@ -155,16 +109,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(stepped, 1.0)
     return [float(x) for x in adjusted]
-
-
-def _mean_metrics(
-    p: NDArray[Any], y: NDArray[Any], function: MetricFunction, other: NDArray[Any] | None, seeds: NDArray[Any], samples: NDArray[Any]
-) -> dict[str, float]:
-    mean: dict[str, float] = {}
-    for s, times in zip(*np.unique(seeds, return_counts=True), strict=True):
-        share = times / len(seeds)
-        signed = [(p, share)] if other is None else [(p, share), (other, -share)]
-        for predictions, weight in signed:
-            for name, value in function(predictions[s][samples], y[samples]).items():
-                mean[name] = mean.get(name, 0.0) + weight * value
-    return mean

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 
+from dhmd.errors import RunError
+from dhmd.evaluation.compare import Bootstrapped, Comparison
+from dhmd.evaluation.differences import differences
 from dhmd.evaluation.entries import Group, Table
 from dhmd.evaluation.metrics import LABELS, NOT_A_SHARE
 from dhmd.evaluation.published import PublishedRow, published_rows, relative_gains
-from dhmd.evaluation.statistics import Summary
+from dhmd.evaluation.reference import pairings
+from dhmd.evaluation.sheets import Document, Sheet, to_markdown
+from dhmd.evaluation.statistics import Interval, Summary
 
 MAIN_METRICS = ("acc7", "acc2_has_zero", "acc2_non_zero", "f1_non_zero", "mae", "corr")
 """What a narrow table of a sentiment score shows; ACC2 in both conventions."""
@@ -19,16 +22,51 @@ _NONE = "–"
 _RANGE = {"mae": (0.0, math.inf), "loss": (-math.inf, math.inf), "corr": (-1.0, 1.0)}
 
 
-def markdown(tables: Sequence[Table], metrics: Sequence[str] = (), missing: Mapping[str, str] | None = None) -> str:
-    """A caption and a table for each set of comparable runs, then the runs that are in none of them.
+def document(
+    tables: Sequence[Table],
+    metrics: Sequence[str] = (),
+    missing: Mapping[str, str] | None = None,
+    *,
+    published: str | None = None,
+    comparisons: Sequence[Comparison] = (),
+    reference: str = "none",
+    bootstrap: Sequence[Bootstrapped] | None = None,
+) -> Document:
+    """A sheet for each set of comparable runs and one of its differences, then the runs that are in none of them.
 
     Args:
         tables: from `dhmd.evaluation.entries.tables_of`.
         metrics: keys, in order; the main ones by default, all where the task has none of these.
         missing: the runs that failed or have not finished, and why.
+        published: "mosi" or "mosei" puts DMD's published rows under ours, each with its source, and the gains DHMD's paper states.
+        comparisons: from `dhmd.evaluation.compare.compare`.
+        reference: as given to it, to say which rows have none.
+        bootstrap: from `dhmd.evaluation.compare.bootstrap_rows`: intervals in place of Student's.
+
+    Raises:
+        RunError: a comparison or an interval is not of these rows.
     """
-    parts = [part for table in tables for part in (caption(table), _grid(_own_rows(table, _chosen(table, metrics))), _repeats(table))]
-    return "\n\n".join(part for part in [*parts, not_in_the_table(missing or {})] if part) + "\n"
+    intervals = None if bootstrap is None else {found.row: found for found in bootstrap}
+    sheets = []
+    for table, pairing in zip(tables, pairings(tables, reference), strict=True):
+        keys = chosen(table, metrics)
+        rows = _own_rows(table, keys, intervals)
+        notes = [_repeats(table)]
+        if published:
+            rows = _beside_published(rows, table, keys, published)
+            notes = [_strangeness(table, published), *notes]
+        notes = [note for note in [*notes, pairing.remark] if note]
+        sheets.append(Sheet(caption(table, intervals is not None), rows, notes, numeric=len(rows[0]) - len(keys) - (3 if published else 2)))
+        compared = differences(table, comparisons, keys)
+        if compared is not None:
+            sheets.append(compared)
+    remarks = [_gains(published)] if published else []
+    return Document(sheets, [remark for remark in remarks if remark], missing or {})
+
+
+def markdown(tables: Sequence[Table], metrics: Sequence[str] = (), missing: Mapping[str, str] | None = None) -> str:
+    """The document without comparisons, as Markdown."""
+    return to_markdown(document(tables, metrics, missing))
 
 
 def reproduction(tables: Sequence[Table], dataset: str, metrics: Sequence[str] = (), missing: Mapping[str, str] | None = None) -> str:
@@ -40,49 +78,17 @@ def reproduction(tables: Sequence[Table], dataset: str, metrics: Sequence[str] =
         metrics: keys, in order.
         missing: the runs that failed or have not finished, and why.
     """
-    parts = []
-    for table in tables:
-        keys = _chosen(table, metrics)
-        header, *rows = _own_rows(table, keys)
-        rows = [[*row, "this run" if row[-len(keys) - 1] == "1" else "these runs"] for row in rows]
-        published = [row for row in published_rows(dataset, method="DMD") if row.aligned in (None, table.first.aligned)]
-        rows += [_published_cells(row, keys, len(header)) for row in published]
-        parts += [caption(table), _grid([[*header, "source"], *rows]), _strangeness(table, dataset), _repeats(table)]
-    parts += [_gains(dataset), not_in_the_table(missing or {})]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return to_markdown(document(tables, metrics, missing, published=dataset))
 
 
-def to_csv(tables: Sequence[Table]) -> str:
-    """One line a row and metric, at full precision; shares are fractions."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    names = [
-        "data",
-        "synthetic",
-        "aligned",
-        "test_samples",
-        "convention",
-        "model",
-        "text_encoder",
-        "ablation",
-        "configuration",
-        "parameters",
-    ]
-    writer.writerow([*names, "metric", "n_seeds", "seeds", "mean", "std", "low95", "high95"])
-    for table in tables:
-        for group in table.groups:
-            e = group.first
-            own = [e.data, e.synthetic, e.aligned, e.samples.get("test"), e.convention, e.model, e.text_encoder, e.ablation]
-            for key in table.metrics():
-                s = group.summary(key)
-                if s is not None:
-                    interval = (s.interval.low, s.interval.high) if s.interval else (None, None)
-                    seeds = " ".join(map(str, group.seeds))
-                    writer.writerow([*own, e.configuration[:7], e.parameters, key, s.n, seeds, s.mean, s.std, *interval])
-    return out.getvalue()
+def _beside_published(rows: list[list[str]], table: Table, keys: Sequence[str], dataset: str) -> list[list[str]]:
+    header, *own = rows
+    own = [[*row, "this run" if row[-len(keys) - 1] == "1" else "these runs"] for row in own]
+    found = [row for row in published_rows(dataset, method="DMD") if row.aligned in (None, table.first.aligned)]
+    return [[*header, "source"], *own, *(_published_cells(row, keys, len(header)) for row in found)]
 
 
-def caption(table: Table) -> str:
+def caption(table: Table, bootstrap: bool = False) -> str:
     """One sentence: which data and how many samples, synthetic or not, the convention, and what the numbers are."""
     e = table.first
     sizes = " / ".join(f"{e.samples[split]} {split}" for split in ("train", "valid", "test") if split in e.samples)
@@ -92,27 +98,25 @@ def caption(table: Table) -> str:
     encoders = {group.first.text_encoder for group in table.groups}
     text = f", text encoder {e.text_encoder}" if len(encoders) == 1 and e.text_encoder else ""
     several = any(len(group.entries) > 1 for group in table.groups)
-    numbers = "mean ± standard deviation over seeds [95 % interval of the mean, Student's t]" if several else "one seed, so no deviation"
+    if several:
+        how = "bootstrap over seeds and videos" if bootstrap else "Student's t"
+        numbers = f"mean ± standard deviation over seeds [95 % interval of the mean, {how}]"
+    else:
+        numbers = "one seed, so no deviation" + (" [95 % interval, bootstrap over videos]" if bootstrap else "")
     return (
         f"Test split of {data}: {sizes or 'unknown number of'} samples{kind}{text}{convention}; {numbers}; accuracy and F1 in percent; "
         "the epoch is chosen on validation, the test split is read once."
     )
 
 
-def not_in_the_table(missing: Mapping[str, str]) -> str:
-    """The runs that failed or have not finished, by name; nothing where there are none."""
-    if not missing:
-        return ""
-    return "\n".join(["Not in the table:", "", *(f"- `{name}`: {_cell(why)}" for name, why in sorted(missing.items()))])
-
-
-def _chosen(table: Table, metrics: Sequence[str]) -> list[str]:
+def chosen(table: Table, metrics: Sequence[str]) -> list[str]:
+    """The metrics a table shows: those asked for, else the main ones, else all but the loss."""
     there = table.metrics()
     wanted = [key for key in metrics or MAIN_METRICS if key in there]
     return wanted or [key for key in there if key != "loss"]
 
 
-def _own_rows(table: Table, metrics: Sequence[str]) -> list[list[str]]:
+def _own_rows(table: Table, metrics: Sequence[str], intervals: Mapping[tuple[str, ...], Bootstrapped] | None) -> list[list[str]]:
     """Header and a row a group; columns that say the same in every row are left out."""
     first = table.groups
     columns = {"model": [g.first.model for g in first]}
@@ -126,25 +130,41 @@ def _own_rows(table: Table, metrics: Sequence[str]) -> list[list[str]]:
     columns["parameters"] = [f"{g.first.parameters / 1e6:.2f} M" for g in first]
     columns["seeds"] = [str(len(g.entries)) for g in first]
     for key in metrics:
-        columns[LABELS[key]] = [_number(g, key) for g in first]
+        columns[LABELS[key]] = [_number(g, key, intervals) for g in first]
     return [list(columns), *(list(row) for row in zip(*columns.values(), strict=True))]
 
 
-def _number(group: Group, key: str) -> str:
+def interval_of(group: Group, key: str, intervals: Mapping[tuple[str, ...], Bootstrapped] | None) -> Interval | None:
+    """The interval of a row's mean: Student's, or the bootstrap's where ``intervals`` by row are given; None where there is none.
+
+    Raises:
+        RunError: the row has no bootstrap interval.
+    """
+    summary = group.summary(key)
+    if intervals is None:
+        return summary.interval if summary else None
+    found = intervals.get(tuple(e.metrics_sha256 for e in group.entries))
+    if found is None:
+        raise RunError(f"{group.first.run}: no bootstrap interval of its row in the record; write the record again from the runs")
+    return Interval(*found.intervals[key]) if key in found.intervals else None
+
+
+def _number(group: Group, key: str, intervals: Mapping[tuple[str, ...], Bootstrapped] | None) -> str:
     s = group.summary(key)
-    return _NONE if s is None else _written(s, key)
+    return _NONE if s is None else _written(s, interval_of(group, key, intervals), key)
 
 
-def _written(s: Summary, key: str) -> str:
+def _written(s: Summary, interval: Interval | None, key: str) -> str:
     factor, digits = (1, 3) if key in NOT_A_SHARE else (100, 1)
 
     def f(x: float) -> str:
         return f"{factor * x:.{digits}f}"
 
-    if s.std is None or s.interval is None:
-        return f(s.mean)
+    number = f(s.mean) if s.std is None else f"{f(s.mean)} ± {f(s.std)}"
+    if interval is None:
+        return number
     low, high = _RANGE.get(key, (0.0, 1.0))  # of few seeds the interval may reach beyond what is possible
-    return f"{f(s.mean)} ± {f(s.std)} [{f(max(s.interval.low, low))}, {f(min(s.interval.high, high))}]"
+    return f"{number} [{f(max(interval.low, low))}, {f(min(interval.high, high))}]"
 
 
 def _published_cells(row: PublishedRow, metrics: Sequence[str], width: int) -> list[str]:
@@ -179,13 +199,3 @@ def _short(key: str) -> str:
 
 def _repeats(table: Table) -> str:
     return "\n".join(f"Repeated by a later run with the same configuration and seed, not counted: `{e.run}`." for e in table.repeats)
-
-
-def _grid(rows: Sequence[Sequence[str]]) -> str:
-    header, *body = [[_cell(cell) for cell in row] for row in rows]
-    lines = [header, ["---"] * len(header), *body]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
