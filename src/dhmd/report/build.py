@@ -1,0 +1,125 @@
+"""From a folder to all a page says, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dhmd import __version__
+from dhmd.errors import RunError
+from dhmd.evaluation.runs import Run, read_runs
+from dhmd.report.ablation import Ablation, ablation
+from dhmd.report.configuration import Differing, differing
+from dhmd.report.details import Detail, detail
+from dhmd.report.grids import Grid, data_name, results_grid, runs_grid
+from dhmd.report.grouping import comparables
+from dhmd.report.missing import missing_runs
+from dhmd.report.texts import texts_of
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What keeps a page small.
+
+    Attributes:
+        details: runs shown in detail, the first of each configuration.
+        samples: samples of each of these in the browser.
+        texts: whether texts of samples are on the page.
+    """
+
+    details: int = 12
+    samples: int = 200
+    texts: bool = True
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything on a page.
+
+    Attributes:
+        title: name of the folder.
+        version: of dhmd.
+        synthetic: "all", "some" or "none" of the finished runs are on synthetic data.
+        finished: number of finished runs.
+        missing: name and reason of each of the others.
+        results: a table a set of comparable runs.
+        runs: the same, a row a run.
+        ablations: what each part is worth.
+        details: runs in detail.
+        left_out: names of configurations beyond the limit.
+        differing: configuration keys that differ among the detailed runs.
+        browser: what the script reads: texts and samples of each detailed run.
+        limits: what the page was bounded by.
+    """
+
+    title: str
+    version: str
+    synthetic: str
+    finished: int
+    missing: list[tuple[str, str]]
+    results: list[Grid]
+    runs: list[Grid]
+    ablations: list[Ablation]
+    details: list[Detail]
+    left_out: list[str]
+    differing: list[Differing]
+    browser: dict[str, Any]
+    limits: Limits
+
+
+def build(folder: Path, limits: Limits | None = None) -> Report:
+    """Read every run among and below a folder.
+
+    Args:
+        folder: a run, a sweep, or a folder of runs at any depth.
+        limits: what keeps the page small.
+
+    Raises:
+        RunError: there is no folder, no run in it, none has finished, or a file of a run in detail is damaged.
+    """
+    limits = limits or Limits()
+    runs, failed = read_runs([folder])
+    missing = missing_runs(folder, failed, [*(run.path for run in runs), *failed])
+    if not runs:
+        name, reason = missing[0]
+        raise RunError(f"{folder}: {len(missing)} runs, none finished, expected one at least; {name}: {reason}")
+    found = comparables(runs)
+    chosen = [
+        (row.name + (f" on {data_name(one)}" if len(found) > 1 else ""), data_name(one), row.runs[0]) for one in found for row in one.rows
+    ]
+    shown = [run for *_, run in chosen[: limits.details]]
+    details = [detail(f"run{i}", name, data, run, limits.samples) for i, (name, data, run) in enumerate(chosen[: limits.details], start=1)]
+    synthetic = {run.metrics["synthetic"] for run in runs}
+    return Report(
+        title=folder.resolve().name,
+        version=__version__,
+        synthetic="some" if len(synthetic) > 1 else "all" if True in synthetic else "none",
+        finished=len(runs),
+        missing=missing,
+        results=[results_grid(one) for one in found],
+        runs=[runs_grid(one) for one in found],
+        ablations=[one for one in map(ablation, found) if one],
+        details=details,
+        left_out=[name for name, *_ in chosen[limits.details :]],
+        differing=differing(shown, [one.name for one in details]),
+        browser=_browser(details, shown, limits),
+        limits=limits,
+    )
+
+
+def _browser(details: Sequence[Detail], shown: Sequence[Run], limits: Limits) -> dict[str, Any]:
+    """The samples of every run; texts stand once for all runs on the same data."""
+    texts: dict[str, dict[str, str]] = {}
+    known: dict[str, dict[str, str]] = {}
+    runs = {}
+    for one, run in zip(details, shown, strict=True):
+        data = str((run.description.get("source") or {}).get("sha256") or run.metrics["data"])
+        if limits.texts and data not in known:
+            known[data] = texts_of(run)
+        name = str(list(known).index(data)) if data in known else ""
+        ids = [sample["id"] for sample in one.samples["samples"]]
+        texts.setdefault(name, {}).update({i: known[data][i] for i in ids if i in known.get(data, {})})
+        runs[one.key] = {**one.samples, "texts": name, "of": one.of}
+    return {"texts": texts, "runs": runs}

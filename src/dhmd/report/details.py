@@ -1,0 +1,115 @@
+"""One run in detail: every panel of the page that is about a single run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dhmd.errors import RunError
+from dhmd.evaluation.runs import Run, run_label
+from dhmd.report.configuration import flat, shown
+from dhmd.report.curves import loss_panel, metric_panel
+from dhmd.report.dictionaries import Usage, dictionary_panels, usage_of
+from dhmd.report.edges import edge_panels
+from dhmd.report.pictures import Panel
+from dhmd.report.places import confusion_panel, embedding_panels
+from dhmd.report.samples import drawn, samples_of
+
+THEMES = ("Curves", "Edges", "Dictionaries", "Embeddings", "Confusion")
+"""Sections of the page that are about one run, in order."""
+
+
+@dataclass(frozen=True)
+class Detail:
+    """A run in detail.
+
+    Attributes:
+        key: its name in the page's ids.
+        name: of its configuration, with the seed.
+        run: short name of its folder.
+        title: the same with the data, called synthetic where they are.
+        synthetic: whether the data were generated.
+        panels: by theme.
+        usage: table of the dictionaries, None without.
+        absent: what this run does not have, and why.
+        samples: for the browser.
+        of: number of samples of the test split.
+        configuration: by dotted key.
+        environment: by dotted key.
+    """
+
+    key: str
+    name: str
+    run: str
+    title: str
+    synthetic: bool
+    panels: Mapping[str, list[Panel]]
+    usage: Usage | None
+    absent: tuple[str, ...]
+    samples: dict[str, Any]
+    of: int
+    configuration: Mapping[str, str]
+    environment: Mapping[str, str]
+
+
+def detail(key: str, name: str, data: str, run: Run, samples: int) -> Detail:
+    """Everything about one run.
+
+    Args:
+        key: its name in the page's ids.
+        name: of its configuration, as choosers show it.
+        data: of the data set.
+        run: the run.
+        samples: at most so many in the browser.
+
+    Raises:
+        RunError: history.csv or record.h5 is missing or damaged.
+    """
+    history, record, task = run.history(), run.record(), run.metrics["task"]
+    kept = run.metrics["selection"].get("epoch")
+    found = (
+        [panel for panel in (loss_panel(history, kept), metric_panel(history, kept)) if panel.pictures],
+        edge_panels(record, task, history["epoch"], kept),
+        dictionary_panels(record, task),
+        embedding_panels(record, task),
+        [confusion_panel(record, task)],
+    )
+    panels = {theme: one for theme, one in zip(THEMES, found, strict=True) if one}
+    absent = []
+    if not record.edges:
+        absent.append("no graph distillation unit, so no edges")
+    elif any(e.test is not None and e.validation_by_class is None for e in record.edges.values()):
+        absent.append("a record of an older version, without edges by class over training")
+    if not record.activations:
+        absent.append("no dictionaries")
+    if not record.embeddings:
+        absent.append("no spaces, so no embeddings")
+    elif "Embeddings" not in panels:
+        absent.append("too few samples for t-SNE")
+    rows = drawn(len(record.ids), samples)
+    return Detail(
+        key=key,
+        name=f"{name}, seed {run.metrics['seed']}",
+        run=run_label(run.path),
+        title=f"{name}" + ("" if f" on {data}" in name else f" on {data}") + f", seed {run.metrics['seed']}",
+        synthetic=run.metrics["synthetic"],
+        panels=panels,
+        usage=usage_of(record, task),
+        absent=tuple(absent),
+        samples=samples_of(record, task, rows),
+        of=len(record.ids),
+        configuration=shown(run),
+        environment=_environment(run.path / "environment.json"),
+    )
+
+
+def _environment(path: Path) -> dict[str, str]:
+    try:
+        return flat(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise RunError(f"{path}: not JSON ({error}); train the run again") from error

@@ -1,0 +1,97 @@
+"""The tables and rows of `dhmd results`, with a name for every row and the runs behind it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dhmd.evaluation.entries import Entry, Group, Table, entry_of, tables_of
+from dhmd.evaluation.runs import Run
+from dhmd.report.configuration import varying
+
+_NAMED_KEYS = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs that differ by seed alone.
+
+    Attributes:
+        name: model and ablation, and where that is not enough, the text encoder and the keys that differ.
+        group: their entries.
+        runs: as many, in the order of the entries.
+    """
+
+    name: str
+    group: Group
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """Rows on the same data, samples and convention.
+
+    Attributes:
+        table: as `dhmd.evaluation.entries` has it.
+        rows: one a group of the table, the one of the reference first.
+        reference: the row others are compared with; None where every row is an ablation.
+    """
+
+    table: Table
+    rows: tuple[Row, ...]
+    reference: Row | None
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the data were generated."""
+        return self.table.first.synthetic
+
+
+def comparables(runs: Sequence[Run]) -> list[Comparable]:
+    """Group finished runs as `dhmd results` does.
+
+    Args:
+        runs: at least one.
+    """
+    entries = [entry_of(run) for run in runs]
+    of = {id(entry): run for entry, run in zip(entries, runs, strict=True)}
+    found = []
+    for table in tables_of(entries):
+        names = _names(table.groups, of)
+        rows = [Row(name, group, tuple(of[id(e)] for e in group.entries)) for name, group in zip(names, table.groups, strict=True)]
+        reference = _reference(rows)
+        rows.sort(key=lambda row: row is not reference)
+        found.append(Comparable(table, tuple(rows), reference))
+    return found
+
+
+def _reference(rows: Sequence[Row]) -> Row | None:
+    """The complete model with the most ablations beside it, of these the one with the most seeds."""
+    whole = [row for row in rows if not row.group.first.ablation]
+    ablations = Counter(row.group.first.model for row in rows if row.group.first.ablation)
+    return max(whole, key=lambda row: (ablations[row.group.first.model], len(row.runs)), default=None)
+
+
+def _names(groups: Sequence[Group], of: Mapping[int, Run]) -> list[str]:
+    encoders = {group.first.text_encoder for group in groups}
+    names = []
+    for group in groups:
+        e = group.first
+        names.append(", ".join(part for part in (e.model, e.text_encoder if len(encoders) > 1 else "", e.ablation) if part))
+    for name, count in Counter(names).items():
+        if count > 1:  # only numbers were overridden: they tell the rows apart
+            alike = [i for i, other in enumerate(names) if other == name]
+            differing = list(varying([of[id(groups[i].first)] for i in alike]).items())[:_NAMED_KEYS]
+            for place, i in enumerate(alike):
+                said = ", ".join(f"{key.split('.')[-1]}={values[place]}" for key, values in differing)
+                names[i] = f"{name}, {said or groups[i].first.configuration[:7]}"
+    return names
+
+
+def seeds_of(entries: Sequence[Entry]) -> str:
+    """Seeds as text: a range where they follow each other."""
+    seeds = [entry.seed for entry in entries]
+    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return ", ".join(map(str, seeds))
