@@ -18,7 +18,7 @@ export WANDB_MODE ?= offline
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint docs reproduce-mosi reproduce-mosei clean
+.PHONY: help install demo ablate test test-all lint docs reproduce-mosi reproduce-mosei clean
 
 help:  ## list the targets
 	@echo "dhmd: decoupled multimodal distillation"
@@ -62,6 +62,11 @@ $(DOCS_INSTALLED): $(INSTALLED)
 docs: $(DOCS_INSTALLED)  ## the site, from docs/ and the docstrings, to docs/_build/html; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html -d docs/_build/doctrees docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
+
+ablate: $(INSTALLED)  ## every distillation stage taken away in turn on the embedded synthetic corpus: SEEDS=5, two jobs at once; again: goes on
+	$(BIN)/dhmd train sweep=kd_stages experiment=probe "seed=range(1111,$$((1111 + $(SEEDS))))" logger=none hydra.sweep.dir=runs/ablate \
+		launcher=process hydra.launcher.n=2
+	$(BIN)/dhmd results runs/ablate
 
 reproduce-mosi: $(INSTALLED)  ## DMD and DHMD on CMU-MOSI: MOSI=file.pkl SEEDS=5 GPUS=0 OVERRIDES="text_encoder.source=folder"
 	@$(BIN)/dhmd reproduce mosi --data "$(MOSI)" --seeds $(SEEDS) --gpus $(GPUS) --set $(OVERRIDES)

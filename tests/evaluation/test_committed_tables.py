@@ -8,7 +8,10 @@ from dhmd.errors import RunError
 from dhmd.evaluation.results import check_table
 
 ROOT = Path(__file__).parents[2]
-TABLES = [("README.md", "mosi-clean", "docs/records/mosi_clean.json")]
+TABLES = [
+    ("README.md", "mosi-clean", "docs/records/mosi_clean.json"),
+    ("README.md", "ablation", "docs/records/ablation.json"),
+]
 
 
 @pytest.mark.parametrize(("document", "name", "record"), TABLES)
