@@ -37,7 +37,7 @@ def test_wandb_is_offline_by_default_knows_the_configuration_and_is_finished(tin
     assert seen["mode"] == "offline"
     assert seen["id"] == (tmp_path / "wandb_id").read_text()
     assert seen["config"]["optimisation"]["lr"] == 1e-3
-    assert (seen["group"], seen["name"], seen["tags"]) == ("demo_dhmd", "dhmd_seed1111", ["demo", "dhmd"])
+    assert (seen["group"], seen["name"], seen["tags"]) == (None, tmp_path.name, ["demo", "dhmd"])
     assert wandb.run is None
     assert list((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))
     assert "wandb sync" not in "".join(capfd.readouterr())

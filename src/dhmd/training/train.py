@@ -11,7 +11,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytorch_lightning as pl
 import torch
@@ -21,11 +20,13 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import EarlyStopping, ProgressBar
 
 from dhmd.analysis.figures import write_figures
-from dhmd.atomic import write_text
 from dhmd.config import instantiate, to_plain
 from dhmd.data.module import FeatureDataModule
 from dhmd.errors import RunError, UsageError
 from dhmd.evaluation.runs import read_run
+from dhmd.tracking.closing import closing_wandb
+from dhmd.tracking.identity import wandb_identity
+from dhmd.tracking.outcome import log_outcome
 from dhmd.training.build import build_data, build_module, whole_split
 from dhmd.training.checkpoints import BEST, LAST, Checkpoints
 from dhmd.training.collect import collect
@@ -111,7 +112,7 @@ def _train(config: dict[str, Any], folder: RunFolder) -> TrainResult:
     resumed = last.exists()
     if resumed:
         _readable(last)
-    try:
+    with closing_wandb():
         try:
             trainer.fit(module, datamodule=data, ckpt_path=last if resumed else None, weights_only=True)
         except SystemExit as end:  # what Lightning makes of Ctrl-C
@@ -121,11 +122,7 @@ def _train(config: dict[str, Any], folder: RunFolder) -> TrainResult:
         if not trainer.is_global_zero:
             return TrainResult(folder.path, {"selection": {"value": float("nan")}}, main=False)
         metrics = _finish(config, folder, data, module, trainer, recorder, parameters)
-        for logger in trainer.loggers:
-            logger.log_metrics({f"test/{name}": value for name, value in metrics["test"].items()}, step=trainer.global_step)
-            logger.save()
-    finally:
-        _close_wandb()
+        log_outcome(folder.path, trainer.loggers, trainer.global_step)
     return TrainResult(folder.path, metrics)
 
 
@@ -187,7 +184,7 @@ def _trainer(config: dict[str, Any], folder: RunFolder, recorder: Recorder) -> p
     bars = sys.stderr.isatty()
     if not bars:
         callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
-    wandb = {"wandb": {"config": config, "id": _wandb_id(folder)}} if (config["logger"] or {}).get("wandb") else {}
+    wandb = {"wandb": wandb_identity(folder.path, config)} if (config["logger"] or {}).get("wandb") else {}
     loggers = _group(config, "logger", **wandb)
     own = {"callbacks": callbacks, "logger": loggers, "enable_progress_bar": bars, "default_root_dir": str(folder.path)}
     try:
@@ -231,20 +228,6 @@ def _validated(config: Mapping[str, Any]) -> dict[str, Any]:
     if data.get("path"):
         data["path"] = str(Path(data["path"]).expanduser().absolute())
     return {**config, "data": data}
-
-
-def _wandb_id(folder: RunFolder) -> str:
-    """The same for a run and its continuation."""
-    file = folder.path / "wandb_id"
-    if not file.exists():
-        write_text(file, uuid4().hex[:8])
-    return file.read_text()
-
-
-def _close_wandb() -> None:
-    wandb = sys.modules.get("wandb")
-    if wandb is not None and getattr(wandb, "run", None) is not None:
-        wandb.finish()
 
 
 @contextmanager

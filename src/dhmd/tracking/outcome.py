@@ -1,0 +1,79 @@
+"""What loggers are told when a run has ended: its test metrics and, where they can show them, its figures and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+
+from dhmd.evaluation.runs import read_run
+from dhmd.tracking.tables import run_tables
+
+STEP = "trainer/global_step"
+"""Lightning's step in W&B, which every history is drawn over."""
+
+
+def log_outcome(run_dir: Path, loggers: Sequence[Logger], step: int) -> None:
+    """Log what a finished run's folder holds. Without W&B or TensorBoard these are a few numbers, and nothing heavy is read.
+
+    Args:
+        run_dir: a finished run.
+        loggers: of the trainer.
+        step: the last one.
+
+    Raises:
+        RunError: the record is damaged.
+    """
+    if not loggers:
+        return
+    metrics = read_run(run_dir).metrics
+    test = {f"test/{name}": value for name, value in metrics["test"].items()}
+    for logger in loggers:
+        logger.log_metrics(test, step=step)
+        if isinstance(logger, WandbLogger):
+            _wandb(run_dir, logger.experiment, step)
+        elif isinstance(logger, TensorBoardLogger):
+            _tensorboard(run_dir, logger.experiment, step)
+        logger.save()
+
+
+def summary(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """metrics.json as one level of ``path/name``; ``validation/`` is that of the chosen epoch, the one that was tested."""
+    content = {key: value for key, value in metrics.items() if key not in ("schema", "validation")}
+    chosen = [row for row in metrics["validation"] if row["epoch"] == metrics["selection"]["epoch"]]
+    if chosen:
+        content["validation"] = {name: value for name, value in chosen[0].items() if name != "epoch"}
+    return dict(_flat(content))
+
+
+def _wandb(run_dir: Path, experiment: Any, step: int) -> None:
+    import wandb
+
+    run = read_run(run_dir)
+    shown: dict[str, Any] = {f"figures/{png.stem}": wandb.Image(str(png)) for png in _figures(run_dir)}
+    for name, rows in run_tables(run.record(), run.metrics["task"]).items():
+        shown[f"tables/{name}"] = wandb.Table(columns=list(rows[0]), data=[list(row.values()) for row in rows])
+    if shown:
+        experiment.log({**shown, STEP: step})
+    experiment.summary.update(summary(run.metrics))
+
+
+def _tensorboard(run_dir: Path, experiment: Any, step: int) -> None:
+    import matplotlib.image
+
+    for png in _figures(run_dir):
+        experiment.add_image(f"figures/{png.stem}", matplotlib.image.imread(png)[..., :3], step, dataformats="HWC")
+
+
+def _figures(run_dir: Path) -> list[Path]:
+    return sorted((run_dir / "figures").glob("*.png"))
+
+
+def _flat(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{path}{key}/")
+        else:
+            yield f"{path}{key}", value

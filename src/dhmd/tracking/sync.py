@@ -1,0 +1,100 @@
+"""``dhmd sync``: upload the offline W&B runs below a folder, by W&B's own ``wandb sync``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from dhmd.errors import RunError, UsageError
+from dhmd.tracking.offline import OfflineLog, State, offline_logs
+
+AT_ONCE = 100  # logs a command: a command line has an end
+SECONDS = 10.0  # for the server to answer at all
+
+
+def sync(folder: Path, dry_run: bool = False) -> None:
+    """Say what is there, upload what is open, and say what was done.
+
+    Args:
+        folder: a run folder, a sweep, or anything above.
+        dry_run: say what would be uploaded, and use no network.
+
+    Raises:
+        UsageError: there is no such folder.
+        RunError: it holds no offline runs, no server answers, there is no login, or something was not uploaded.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder; expected a run folder, a sweep, or a folder of them")
+    logs = offline_logs(folder)
+    if not logs:
+        raise RunError(
+            f"{folder}: no offline W&B runs below; expected RUN/wandb/offline-run-*, as `dhmd train` with logger=wandb leaves them"
+        )
+    states = [log.state() for log in logs]
+    counted = Counter(states)
+    print(f"{len(logs)} offline logs: {', '.join(f'{counted[state]} {state.value}' for state in State if counted[state])}")
+    todo = [log for log, state in zip(logs, states, strict=True) if state is State.OPEN]
+    for log in todo:
+        print(f"  {os.path.relpath(log.file.parent)}")
+    if dry_run or not todo:
+        return
+    _check_server(_server())
+    for start in range(0, len(todo), AT_ONCE):
+        _upload(todo[start : start + AT_ONCE])
+    print(f"{len(todo)} uploaded")
+
+
+def _upload(logs: Sequence[OfflineLog]) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "WANDB_MODE"}  # it may say offline, which is why we are here
+    command = [*_wandb(), "sync", *(str(log.file.parent) for log in logs)]
+    said = []
+    # no input: W&B would ask for a key, where nobody may be there to answer
+    with subprocess.Popen(  # noqa: S603  # W&B's own program and paths found here
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        assert process.stdout is not None  # noqa: S101  # asked for above
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            said.append(line)
+    missing = [log for log in logs if not log.uploaded]
+    if process.returncode == 0 and not missing:
+        return
+    if any("No API key" in line or "Not authenticated" in line for line in said):
+        raise RunError("W&B knows no login on this machine, so nothing was uploaded; run `wandb login` once, then the same command again")
+    raise RunError(
+        f"{len(missing)} of {len(logs)} offline logs were not uploaded (`wandb sync`: exit status {process.returncode}); "
+        "what it said is above; the same command tries them again"
+    )
+
+
+def _wandb() -> list[str]:
+    found = shutil.which("wandb")
+    return [found] if found else [sys.executable, "-m", "wandb"]
+
+
+def _server() -> str:
+    """Where W&B would upload to: its variables and settings files decide."""
+    from wandb.sdk import wandb_setup
+
+    return str(wandb_setup.singleton().settings.base_url)
+
+
+def _check_server(url: str) -> None:
+    """``wandb sync`` itself goes on trying for hours where there is no network."""
+    try:
+        with urllib.request.urlopen(url, timeout=SECONDS):  # noqa: S310  # W&B's own address
+            pass
+    except urllib.error.HTTPError:
+        pass  # it answers
+    except (OSError, ValueError) as error:
+        why = getattr(error, "reason", error)
+        raise RunError(
+            f"{url} does not answer ({why}), so nothing was uploaded; come back with a network, or see WANDB_BASE_URL"
+        ) from error

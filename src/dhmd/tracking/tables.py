@@ -1,0 +1,50 @@
+"""The tables of a run that W&B shows, as rows of plain values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dhmd.analysis.dictionary_tables import dictionary_top
+from dhmd.analysis.edge_tables import edge_classes
+from dhmd.analysis.table import Row
+from dhmd.batch import Task
+from dhmd.evaluation.metrics import predicted_class
+from dhmd.evaluation.record import Record
+
+TOP = 10
+"""Dictionary entries of a space that are listed."""
+
+
+def run_tables(record: Record, task: Task) -> dict[str, list[Row]]:
+    """Tables by name; those of stages the network did not have are left out.
+
+    Returns:
+        ``edges`` (learned weights of the test split by class, against the prior), ``edges_by_sample`` (a row a sample and space),
+        ``top_activations`` (mean activation of the most active entries by modality and class).
+    """
+    tables = {
+        "edges": edge_classes(record.edges, record.label, task),
+        "edges_by_sample": _by_sample(record, task),
+        "top_activations": dictionary_top(record.activations, record.label, task, TOP),
+    }
+    return {name: [{k: _plain(v) for k, v in row.items()} for row in rows] for name, rows in tables.items() if rows}
+
+
+def _by_sample(record: Record, task: Task) -> list[Row]:
+    """Wide, so that a sample can be found and sorted by an edge; edges of another space stay empty."""
+    predicted = record.prediction[:, 0] if task == "regression" else predicted_class(record.prediction)
+    learned = {space: edges for space, edges in record.edges.items() if edges.test is not None}
+    names = list(dict.fromkeys(f"{teacher}->{student}" for edges in learned.values() for teacher, student in edges.pairs))
+    rows = []
+    for space, edges in learned.items():
+        columns = [f"{teacher}->{student}" for teacher, student in edges.pairs]
+        for i, weights in enumerate(np.asarray(edges.test)):
+            row: Row = {"id": record.ids[i], "label": record.label[i], "prediction": predicted[i], "space": space}
+            rows.append({**row, **dict.fromkeys(names), **dict(zip(columns, weights, strict=True))})
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
