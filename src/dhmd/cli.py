@@ -146,6 +146,11 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--watch", action="store_true", help="look again every two seconds while a job runs")
     status.set_defaults(run=_sweep_status)
 
+    sync = verbs.add_parser("sync", help="upload the offline W&B runs below a folder, by W&B's own `wandb sync`")
+    sync.add_argument("folder", metavar="DIR", type=Path, help="a run folder, a sweep, or a folder of them")
+    sync.add_argument("--dry-run", action="store_true", help="say what would be uploaded, and use no network")
+    sync.set_defaults(run=_sync)
+
     verbs.add_parser("results", help="tables over many runs: mean, deviation, interval, tested differences", add_help=False)
 
     reproduce = verbs.add_parser("reproduce", help="train DMD and DHMD over seeds on a published data set and print the table")
@@ -223,6 +228,12 @@ def _sweep_status(options: argparse.Namespace) -> None:
     from dhmd.sweeps.status import show_status
 
     show_status(options.folder, options.watch)
+
+
+def _sync(options: argparse.Namespace) -> None:
+    from dhmd.tracking.sync import sync
+
+    sync(options.folder, options.dry_run)
 
 
 def _reproduce(options: argparse.Namespace) -> None:
