@@ -131,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
         "--details", metavar="N", type=int, default=12, help="configurations shown in detail, by their first run (default: 12)"
     )
     report.add_argument("--samples", metavar="N", type=int, default=200, help="samples of each of these to look through (default: 200)")
+    report.add_argument("--reference", metavar="ROW", default="", help="the row others are compared with, as in `dhmd results`")
     report.add_argument("--no-texts", action="store_true", help="leave the texts of the samples out")
     report.set_defaults(run=_report)
 
@@ -213,9 +214,12 @@ def _analyse(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
+    from dhmd.report.build import Limits
     from dhmd.report.command import report
+    from dhmd.sweeps.unfinished import unfinished
 
-    print(report(options.folder, options.output, options.details, options.samples, not options.no_texts))
+    limits = Limits(options.details, options.samples, not options.no_texts)
+    print(report(options.folder, options.output, limits, options.reference, unfinished))
 
 
 def _show(options: argparse.Namespace) -> None:

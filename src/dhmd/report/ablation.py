@@ -1,34 +1,40 @@
-"""What each part is worth: every configuration against the reference, paired by seed."""
+"""What each part is worth: every configuration against its reference, as `dhmd results` compares them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from dhmd.evaluation.compare import Comparison
+from dhmd.evaluation.differences import Compared, adjusted, comparisons_in
 from dhmd.evaluation.metrics import LABELS, LOWER_IS_BETTER, NOT_A_SHARE
-from dhmd.evaluation.statistics import Difference, holm, paired_difference
-from dhmd.report.forest import axis, interval_mark, scale
+from dhmd.evaluation.statistics import Interval
+from dhmd.evaluation.tables import chosen
+from dhmd.report.forest import Estimate, axis, interval_mark, scale
 from dhmd.report.grids import NONE, data_name, factor_of, in_order, interval_text, written
-from dhmd.report.grouping import Comparable, Row
+from dhmd.report.grouping import Comparable
 
 
 @dataclass(frozen=True)
 class ForestRow:
-    """A configuration against the reference.
+    """A configuration against its reference.
 
     Attributes:
         name: of the configuration.
-        n: seeds that both have.
+        seeds: that both have.
         mark: the interval on the common scale.
-        difference: this configuration minus the reference, and its interval, as text.
-        p: p-value and that after Holm's correction, as text.
-        value: the mean, for sorting.
+        difference: this configuration minus the reference, as text.
+        interval: of it, as text.
+        p: p-value, as text.
+        p_holm: after Holm's correction, as text.
+        value: the difference, for sorting.
         adjusted: the corrected p-value, for sorting; 2 where there is none.
     """
 
     name: str
-    n: int
+    seeds: int
     mark: Markup
     difference: str
     interval: str
@@ -52,55 +58,85 @@ class Forest:
 
 @dataclass(frozen=True)
 class Ablation:
-    """The forests of a set of comparable runs."""
+    """The forests of the rows that have one reference.
+
+    Attributes:
+        data: the data set, called synthetic where it is.
+        synthetic: whether the data were generated.
+        reference: name of the reference.
+        tests: number of comparisons that p-values are corrected for.
+        forests: one a metric.
+        remarks: what hinders a comparison or its test.
+    """
 
     data: str
     synthetic: bool
     reference: str
+    tests: int
     forests: tuple[Forest, ...]
-    unpaired: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
-def ablation(found: Comparable) -> Ablation | None:
-    """Differences to the reference over the seeds that both have; None where there is nothing to compare."""
-    if found.reference is None or len(found.rows) < 2:
+def ablations(found: Comparable, comparisons: Sequence[Comparison]) -> list[Ablation]:
+    """The comparisons of a set of comparable runs, by reference; none where nothing is compared.
+
+    Args:
+        found: the rows.
+        comparisons: from `dhmd.evaluation.compare.compare`, of any tables.
+    """
+    compared = comparisons_in(found.table, comparisons)
+    keys = in_order(chosen(found.table, ()))
+    p = adjusted(compared, keys)
+    names = {id(row.group): row.name for row in found.rows}
+    done = []
+    for reference in dict.fromkeys(names[id(one.reference)] for one in compared):
+        rows = {i: one for i, one in enumerate(compared) if names[id(one.reference)] == reference}
+        forests = tuple(forest for key in keys if (forest := _forest(rows, names, key, p)))
+        remarks = tuple(f"{names[id(one.group)]}: {one.found.why}" for one in rows.values() if one.found.why)
+        done.append(Ablation(data_name(found), found.synthetic, reference, len(p), forests, remarks))
+    return done
+
+
+def _forest(rows: Mapping[int, Compared], names: Mapping[int, str], key: str, p: Mapping[tuple[int, str], float]) -> Forest | None:
+    estimates = {i: estimate for i, one in rows.items() if (estimate := _estimate(one, key))}
+    if not estimates:
         return None
-    others = [row for row in found.rows if row is not found.reference]
-    shared = [row for row in others if set(row.group.seeds) & set(found.reference.group.seeds)]
-    forests = tuple(forest for key in in_order(found.table.metrics()) if (forest := _forest(found.reference, shared, key)))
-    unpaired = tuple(row.name for row in others if row not in shared)
-    return Ablation(data_name(found), found.synthetic, found.reference.name, forests, unpaired)
+    ends = scale(list(estimates.values()))
+    shown = tuple(_row(names[id(rows[i].group)], rows[i], e, key, ends, p.get((i, key))) for i, e in estimates.items())
+    unit = "" if key in NOT_A_SHARE else "percentage points"
+    return Forest(key, LABELS[key], "left" if key in LOWER_IS_BETTER else "right", unit, shown, axis(ends))
 
 
-def _forest(reference: Row, others: list[Row], key: str) -> Forest | None:
-    differences = [(row, difference) for row in others if (difference := _difference(row, reference, key))]
-    if not differences:
+def _estimate(one: Compared, key: str) -> Estimate | None:
+    found = one.found.metrics.get(key, {})
+    mean, low, high = found.get("difference"), found.get("low"), found.get("high")
+    if mean is None:
         return None
     factor = factor_of(key)
-    ends = scale([difference for _, difference in differences], factor)
-    tested = [difference.p for _, difference in differences if difference.p is not None]
-    adjusted = iter(holm(tested))
-    rows = tuple(_row(row, d, key, ends, None if d.p is None else next(adjusted)) for row, d in differences)
-    unit = "" if key in NOT_A_SHARE else "percentage points"
-    return Forest(key, LABELS[key], "left" if key in LOWER_IS_BETTER else "right", unit, rows, axis(ends))
+    if low is None or high is None:
+        return Estimate(factor * mean, None, "even")
+    gain = -mean if key in LOWER_IS_BETTER else mean
+    side = "even" if low <= 0 <= high else "better" if gain > 0 else "worse"
+    return Estimate(factor * mean, Interval(factor * low, factor * high), side)
 
 
-def _difference(row: Row, reference: Row, key: str) -> Difference | None:
-    a, b = ({entry.seed: entry.test[key] for entry in one.group.entries if key in entry.test} for one in (row, reference))
-    seeds = sorted(a.keys() & b.keys())
-    return paired_difference([a[s] for s in seeds], [b[s] for s in seeds]) if seeds else None
+def _row(name: str, one: Compared, e: Estimate, key: str, ends: tuple[float, float], p_holm: float | None) -> ForestRow:
+    factor = factor_of(key)
+    difference = written(e.mean / factor, key, sign=True)
+    interval = interval_text(e.interval.low / factor, e.interval.high / factor, key, sign=True) if e.interval else NONE
+    p = one.found.metrics[key].get("p")
+    return ForestRow(
+        name=name,
+        seeds=len(one.found.seeds),
+        mark=interval_mark(f"{name}: {difference} {interval}", e, ends),
+        difference=difference,
+        interval=interval,
+        p=_probability(p),
+        p_holm=_probability(p_holm),
+        value=e.mean,
+        adjusted=2.0 if p_holm is None else p_holm,
+    )
 
 
-def _row(row: Row, d: Difference, key: str, ends: tuple[float, float], adjusted: float | None) -> ForestRow:
-    gain = -d.mean if key in LOWER_IS_BETTER else d.mean
-    clear = d.interval is not None and not d.interval.low <= 0 <= d.interval.high
-    side = "even" if not clear else "better" if gain > 0 else "worse"
-    difference = written(d.mean, key, sign=True)
-    interval = interval_text(d.interval.low, d.interval.high, key, sign=True) if d.interval else NONE
-    mark = interval_mark(f"{row.name}: {difference} {interval}", d, ends, factor_of(key), side)
-    p, p_holm = ((NONE if value is None else _probability(value)) for value in (d.p, adjusted))
-    return ForestRow(row.name, d.n, mark, difference, interval, p, p_holm, d.mean, 2.0 if adjusted is None else adjusted)
-
-
-def _probability(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+def _probability(p: float | None) -> str:
+    return NONE if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dhmd import __version__
 from dhmd.errors import RunError
-from dhmd.evaluation.runs import Run, read_runs
-from dhmd.report.ablation import Ablation, ablation
+from dhmd.evaluation.compare import Predictions, compare
+from dhmd.evaluation.runs import Run, read_runs, run_label
+from dhmd.report.ablation import Ablation, ablations
 from dhmd.report.configuration import Differing, differing
 from dhmd.report.details import Detail, detail
 from dhmd.report.grids import Grid, data_name, results_grid, runs_grid
 from dhmd.report.grouping import comparables
-from dhmd.report.missing import missing_runs
 from dhmd.report.texts import texts_of
 
 
@@ -69,23 +69,27 @@ class Report:
     limits: Limits
 
 
-def build(folder: Path, limits: Limits | None = None) -> Report:
+def build(folder: Path, limits: Limits | None = None, reference: str = "", unfinished: Mapping[Path, str] | None = None) -> Report:
     """Read every run among and below a folder.
 
     Args:
         folder: a run, a sweep, or a folder of runs at any depth.
         limits: what keeps the page small.
+        reference: words of the row that others are compared with (`dhmd.evaluation.reference.pairings`).
+        unfinished: runs below the folder that have not finished, by resolved path, and what they have come to.
 
     Raises:
         RunError: there is no folder, no run in it, none has finished, or a file of a run in detail is damaged.
+        UsageError: the reference is no row, or several.
     """
     limits = limits or Limits()
     runs, failed = read_runs([folder])
-    missing = missing_runs(folder, failed, [*(run.path for run in runs), *failed])
+    missing = _missing(failed, unfinished or {})
     if not runs:
         name, reason = missing[0]
         raise RunError(f"{folder}: {len(missing)} runs, none finished, expected one at least; {name}: {reason}")
-    found = comparables(runs)
+    found = comparables(runs, reference)
+    compared = compare([one.table for one in found], Predictions(runs), reference)
     chosen = [
         (row.name + (f" on {data_name(one)}" if len(found) > 1 else ""), data_name(one), row.runs[0]) for one in found for row in one.rows
     ]
@@ -100,13 +104,19 @@ def build(folder: Path, limits: Limits | None = None) -> Report:
         missing=missing,
         results=[results_grid(one) for one in found],
         runs=[runs_grid(one) for one in found],
-        ablations=[one for one in map(ablation, found) if one],
+        ablations=[one for comparable in found for one in ablations(comparable, compared)],
         details=details,
         left_out=[name for name, *_ in chosen[limits.details :]],
         differing=differing(shown, [one.name for one in details]),
         browser=_browser(details, shown, limits),
         limits=limits,
     )
+
+
+def _missing(failed: Mapping[Path, str], unfinished: Mapping[Path, str]) -> list[tuple[str, str]]:
+    """Name and reason of each run that is not on the page, by name."""
+    said = {run_label(run): reason.replace(f"{run}/", "").replace(f"{run}: ", "") for run, reason in failed.items()}
+    return sorted({**said, **{run_label(run): reason for run, reason in unfinished.items()}}.items())
 
 
 def _browser(details: Sequence[Detail], shown: Sequence[Run], limits: Limits) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,28 +13,35 @@ from dhmd.report.build import Limits, build
 from dhmd.report.page import render
 
 
-def report(folder: Path, output: Path, details: int = 12, samples: int = 200, texts: bool = True) -> str:
+def report(
+    folder: Path,
+    output: Path,
+    limits: Limits | None = None,
+    reference: str = "",
+    unfinished: Callable[[Sequence[Path]], Mapping[Path, str]] = lambda _: {},
+) -> str:
     """Write a page about the runs among and below a folder.
 
     Args:
         folder: a run, a sweep, or a folder of runs at any depth.
         output: the page.
-        details: at most so many runs in detail, the first of each configuration.
-        samples: at most so many samples of each of these.
-        texts: whether texts of samples are on the page.
+        limits: what keeps the page small.
+        reference: words of the row that others are compared with (`dhmd.evaluation.reference.pairings`).
+        unfinished: gives the run folders at and below some folders that are not finished, by resolved path, and what they have come to.
 
     Returns:
         A line about what was written.
 
     Raises:
         RunError: there is no finished run, or a file of one is damaged.
-        UsageError: a number is out of range, or the page cannot be written.
+        UsageError: a limit is out of range, the reference is no row or several, or the page cannot be written.
     """
-    for name, value, least in (("--details", details, 1), ("--samples", samples, 0)):
+    limits = limits or Limits()
+    for name, value, least in (("--details", limits.details, 1), ("--samples", limits.samples, 0)):
         if value < least:
             raise UsageError(f"{name}: found {value}, expected {least} or more")
     with Console(stderr=True).status("reading and drawing"):
-        found = build(folder, Limits(details, samples, texts))
+        found = build(folder, limits, reference, unfinished([folder]))
         page = render(found)
     try:
         write_text(output, page)

@@ -104,5 +104,5 @@ def _overlap(space: str, activations: Activations, label: Array, task: Task) -> 
     rows = [f"{name}  {letter}" for name, letter in zip(names, letters, strict=True)]
     chart = heat_map(f"{space} dictionary: entries in common", shared, rows, letters, highest=SHARED, cells=cells, written=shared)
     return Panel(
-        f"Overlap, {space} space", (Picture("", chart),), f"How many of their {SHARED} most used entries two groups share.", (), "medium"
+        f"Overlap, {space} space", (Picture("", chart),), f"How many of their {SHARED} most used entries two groups share.", (), "single"
     )

@@ -3,35 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from dhmd.evaluation.statistics import Difference
+from dhmd.evaluation.statistics import Interval
 from dhmd.report.svg import drawing, element, line, number, short, text, ticks
 
 WIDTH, HEIGHT = 300.0, 24.0
 _EDGE = 18.0
 
 
-def scale(differences: Sequence[Difference], factor: float) -> tuple[float, float]:
+@dataclass(frozen=True)
+class Estimate:
+    """A difference as drawn.
+
+    Attributes:
+        mean: the difference.
+        interval: of it, None where there is none.
+        side: "better" or "worse" where the interval does not contain 0, else "even".
+    """
+
+    mean: float
+    interval: Interval | None
+    side: str
+
+
+def scale(estimates: Sequence[Estimate]) -> tuple[float, float]:
     """The ends of the axis: 0 and every interval are on it."""
     ends = [0.0]
-    for found in differences:
+    for found in estimates:
         ends += [found.mean, *((found.interval.low, found.interval.high) if found.interval else ())]
-    low, high = min(ends) * factor, max(ends) * factor
-    room = 0.04 * (high - low) or 1e-3
-    return low - room, high + room
+    room = 0.04 * (max(ends) - min(ends)) or 1e-3
+    return min(ends) - room, max(ends) + room
 
 
-def interval_mark(label: str, found: Difference, ends: tuple[float, float], factor: float, side: str) -> Markup:
-    """The difference as a dot, its interval as a bar, 0 as a line; ``side`` is better, worse or even."""
+def interval_mark(label: str, found: Estimate, ends: tuple[float, float]) -> Markup:
+    """The difference as a dot, its interval as a bar, 0 as a line."""
     middle = HEIGHT / 2
     parts = [line(_across(0, ends), 0, _across(0, ends), HEIGHT, "zero")]
     if found.interval:
-        low, high = (_across(factor * x, ends) for x in (found.interval.low, found.interval.high))
-        caps = f"M{number(low)} {middle - 4}v8M{number(low)} {middle}H{number(high)}M{number(high)} {middle - 4}v8"
-        parts.append(element("path", d=caps, class_=f"interval {side}"))
-    parts.append(element("circle", cx=_across(factor * found.mean, ends), cy=middle, r=4, class_=f"estimate {side}"))
+        low, high = number(_across(found.interval.low, ends)), number(_across(found.interval.high, ends))
+        top, half = number(middle - 4), number(middle)
+        parts.append(element("path", d=f"M{low} {top}v8M{low} {half}H{high}M{high} {top}v8", class_=f"interval {found.side}"))
+    parts.append(element("circle", cx=_across(found.mean, ends), cy=middle, r=4, class_=f"estimate {found.side}"))
     return drawing(WIDTH, HEIGHT, label, *parts, kind="forest")
 
 

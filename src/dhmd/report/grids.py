@@ -59,7 +59,7 @@ def results_grid(found: Comparable) -> Grid:
     for row in found.rows:
         e, entries = row.group.first, row.group.entries
         cells = [
-            Cell(row.name, row.name, "reference" if row is found.reference and len(found.rows) > 1 else ""),
+            Cell(row.name, row.name, "reference" if row.name in found.references else ""),
             Cell(f"{e.parameters / 1e6:.2f} M", e.parameters),
             Cell(str(len(entries)), len(entries), seeds_of(entries)),
         ]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dhmd.evaluation.entries import Entry, Group, Table, entry_of, tables_of
+from dhmd.evaluation.reference import pairings
 from dhmd.evaluation.runs import Run
 from dhmd.report.configuration import varying
 
@@ -34,13 +35,13 @@ class Comparable:
 
     Attributes:
         table: as `dhmd.evaluation.entries` has it.
-        rows: one a group of the table, the one of the reference first.
-        reference: the row others are compared with; None where every row is an ablation.
+        rows: one a group of the table, references first.
+        references: names of the rows that others are compared with.
     """
 
     table: Table
     rows: tuple[Row, ...]
-    reference: Row | None
+    references: frozenset[str]
 
     @property
     def synthetic(self) -> bool:
@@ -48,29 +49,27 @@ class Comparable:
         return self.table.first.synthetic
 
 
-def comparables(runs: Sequence[Run]) -> list[Comparable]:
+def comparables(runs: Sequence[Run], reference: str = "") -> list[Comparable]:
     """Group finished runs as `dhmd results` does.
 
     Args:
         runs: at least one.
+        reference: words of a row (`dhmd.evaluation.reference.pairings`).
+
+    Raises:
+        UsageError: the reference is no row, or several.
     """
     entries = [entry_of(run) for run in runs]
     of = {id(entry): run for entry, run in zip(entries, runs, strict=True)}
     found = []
-    for table in tables_of(entries):
+    tables = tables_of(entries)
+    for table, pairing in zip(tables, pairings(tables, reference), strict=True):
         names = _names(table.groups, of)
         rows = [Row(name, group, tuple(of[id(e)] for e in group.entries)) for name, group in zip(names, table.groups, strict=True)]
-        reference = _reference(rows)
-        rows.sort(key=lambda row: row is not reference)
-        found.append(Comparable(table, tuple(rows), reference))
+        references = frozenset(names[other] for _, other in pairing.pairs)
+        rows.sort(key=lambda row: row.name not in references)
+        found.append(Comparable(table, tuple(rows), references))
     return found
-
-
-def _reference(rows: Sequence[Row]) -> Row | None:
-    """The complete model with the most ablations beside it, of these the one with the most seeds."""
-    whole = [row for row in rows if not row.group.first.ablation]
-    ablations = Counter(row.group.first.model for row in rows if row.group.first.ablation)
-    return max(whole, key=lambda row: (ablations[row.group.first.model], len(row.runs)), default=None)
 
 
 def _names(groups: Sequence[Group], of: Mapping[int, Run]) -> list[str]:

@@ -49,7 +49,7 @@ def embedded(content: Any) -> Markup:
 
 
 def _text(name: str) -> str:
-    return files("dhmd.report").joinpath("templates", name).read_text(encoding="utf-8")
+    return (files("dhmd.report") / "templates" / name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

@@ -70,4 +70,5 @@ def ticks(low: float, high: float, n: int = 4) -> list[float]:
 
 def short(value: float) -> str:
     """A number at an axis."""
-    return f"{value:.3g}".replace("-", "\N{MINUS SIGN}").replace("e+0", "e").replace("e\N{MINUS SIGN}0", "e\N{MINUS SIGN}")
+    written = f"{value:.0e}" if 0 < abs(value) < 1e-3 else f"{value:.3g}"
+    return written.replace("-", "\N{MINUS SIGN}").replace("e+0", "e").replace("e\N{MINUS SIGN}0", "e\N{MINUS SIGN}")
