@@ -8,6 +8,7 @@ import numpy as np
 import yaml
 
 from dhmd.batch import MODALITIES
+from dhmd.evaluation.entries import Entry
 from dhmd.evaluation.metrics import metrics_for, predicted_class
 
 PAIRS = [f"{teacher}->{student}" for student in MODALITIES for teacher in MODALITIES if teacher != student]
@@ -114,6 +115,36 @@ def make_run(
     if done:
         (folder / "DONE").touch()
     return folder
+
+
+def make_entry(**options):
+    """An entry of a run that there never was."""
+    test = {"loss": 0.7, "acc7": 0.45, "acc2_non_zero": 0.84, "acc2_has_zero": 0.82, "f1_non_zero": 0.83, "mae": 0.7, "corr": 0.8}
+    plain = {
+        "run": f"runs/{options.get('model', 'dhmd')}_{options.get('seed', 1)}",
+        "model": "dhmd",
+        "text_encoder": "bert",
+        "ablation": "",
+        "seed": 1,
+        "data": "mosi_aligned",
+        "synthetic": False,
+        "aligned": True,
+        "published_as": "mosi_aligned",
+        "samples": {"train": 1284, "valid": 229, "test": 686},
+        "source_sha256": "0",
+        "task": "regression",
+        "convention": "mosi",
+        "parameters": 4_740_000,
+        "configuration": "abcdef0123",
+        "metrics_sha256": "1",
+        **options,
+    }
+    return Entry(**{**plain, "test": {**test, **options.get("test", {})}})
+
+
+def cells(text):
+    """The cells of all Markdown tables in a text, a list a line."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
 
 
 def _test_set(shared, own, task, n, noise):

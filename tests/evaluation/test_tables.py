@@ -6,40 +6,12 @@ import io
 import numpy as np
 import pytest
 
-from dhmd.evaluation.entries import Entry, entry_of, tables_of
+from dhmd.evaluation.entries import entry_of, tables_of
 from dhmd.evaluation.runs import read_run
 from dhmd.evaluation.sheets import not_in_the_table
 from dhmd.evaluation.tables import caption, markdown, reproduction
 from dhmd.evaluation.tidy import to_csv
-from fabricated import make_run
-
-
-def make_entry(**options):
-    test = {"loss": 0.7, "acc7": 0.45, "acc2_non_zero": 0.84, "acc2_has_zero": 0.82, "f1_non_zero": 0.83, "mae": 0.7, "corr": 0.8}
-    plain = {
-        "run": f"runs/{options.get('model', 'dhmd')}_{options.get('seed', 1)}",
-        "model": "dhmd",
-        "text_encoder": "bert",
-        "ablation": "",
-        "seed": 1,
-        "data": "mosi_aligned",
-        "synthetic": False,
-        "aligned": True,
-        "published_as": "mosi_aligned",
-        "samples": {"train": 1284, "valid": 229, "test": 686},
-        "source_sha256": "0",
-        "task": "regression",
-        "convention": "mosi",
-        "parameters": 4_740_000,
-        "configuration": "abcdef0123",
-        "metrics_sha256": "1",
-        **options,
-    }
-    return Entry(**{**plain, "test": {**test, **options.get("test", {})}})
-
-
-def cells(text):
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+from fabricated import cells, make_entry, make_run
 
 
 def column(text, name, row=2):
