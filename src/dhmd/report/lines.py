@@ -52,7 +52,7 @@ def line_chart(
     """
     width, height = size
     marks = [value for value in (prior, *(one.mark for one in lines)) if value is not None]
-    left, right, top, bottom = 40.0, width - (18 if any(one.mark is not None for one in lines) else 8), 8.0, height - 20
+    left, right, top, bottom = 44.0, width - (18 if any(one.mark is not None for one in lines) else 8), 8.0, height - 20
     finite = np.concatenate([[0.0] if from_zero else [], marks, *(one.values[np.isfinite(one.values)] for one in lines)])
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     if high <= low:
@@ -68,7 +68,7 @@ def line_chart(
     parts = []
     for tick in ticks(low, high, 3):
         parts += [line(left, up(tick), right, up(tick), "grid"), text(left - 4, up(tick) + 3.5, short(tick), anchor="end")]
-    parts += [text(across(tick), height - 6, short(tick), anchor="middle") for tick in ticks(first, last, 4) if tick == round(tick)]
+    parts += [text(across(tick), height - 5, short(tick), anchor="middle") for tick in ticks(first, last, 4) if tick == round(tick)]
     if kept is not None:
         parts.append(line(across(kept), top, across(kept), bottom, "kept"))
     if prior is not None:
