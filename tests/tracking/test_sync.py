@@ -11,6 +11,7 @@ import pytest
 from dhmd.cli import main
 from dhmd.errors import RunError, UsageError
 from dhmd.locking import locked
+from dhmd.tracking import server as address
 from dhmd.tracking import sync as module
 from dhmd.tracking.offline import State, offline_logs
 from dhmd.tracking.sync import sync
@@ -44,7 +45,7 @@ def server(monkeypatch):
     with HTTPServer(("127.0.0.1", 0), Answer) as found:
         thread = threading.Thread(target=found.serve_forever)
         thread.start()
-        monkeypatch.setattr(module, "_server", lambda: f"http://127.0.0.1:{found.server_port}")
+        monkeypatch.setattr(address, "server", lambda: f"http://127.0.0.1:{found.server_port}")
         yield
         found.shutdown()
         thread.join()
@@ -137,14 +138,14 @@ def test_what_was_not_uploaded_is_an_error(runs, wandb, body, status):
 
 def test_without_a_network_it_does_not_wait(runs, wandb, free_port, monkeypatch, capsys):
     calls = wandb(UPLOADS)
-    monkeypatch.setattr(module, "_server", lambda: f"http://127.0.0.1:{free_port}")
+    monkeypatch.setattr(address, "server", lambda: f"http://127.0.0.1:{free_port}")
     assert main(["sync", str(runs)]) == 1
     assert f"127.0.0.1:{free_port} does not answer" in capsys.readouterr().err
     assert not calls.exists()
 
 
 def test_the_server_is_the_one_wandb_would_take(monkeypatch):
-    code = "from dhmd.tracking.sync import _server; print(_server())"
+    code = "from dhmd.tracking.server import server; print(server())"
     monkeypatch.setenv("WANDB_BASE_URL", "http://wandb.example")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "http://wandb.example"

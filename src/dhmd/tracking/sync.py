@@ -6,17 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from dhmd.errors import RunError, UsageError
 from dhmd.tracking.offline import OfflineLog, State, offline_logs
+from dhmd.tracking.server import check_server
 
 AT_ONCE = 100  # logs a command: a command line has an end
-SECONDS = 10.0  # for the server to answer at all
 
 
 def sync(folder: Path, dry_run: bool = False) -> None:
@@ -45,7 +43,7 @@ def sync(folder: Path, dry_run: bool = False) -> None:
         print(f"  {os.path.relpath(log.file.parent)}")
     if dry_run or not todo:
         return
-    _check_server(_server())
+    check_server()
     for start in range(0, len(todo), AT_ONCE):
         _upload(todo[start : start + AT_ONCE])
     print(f"{len(todo)} uploaded")
@@ -77,24 +75,3 @@ def _upload(logs: Sequence[OfflineLog]) -> None:
 def _wandb() -> list[str]:
     found = shutil.which("wandb")
     return [found] if found else [sys.executable, "-m", "wandb"]
-
-
-def _server() -> str:
-    """Where W&B would upload to: its variables and settings files decide."""
-    from wandb.sdk import wandb_setup
-
-    return str(wandb_setup.singleton().settings.base_url)
-
-
-def _check_server(url: str) -> None:
-    """``wandb sync`` itself goes on trying for hours where there is no network."""
-    try:
-        with urllib.request.urlopen(url, timeout=SECONDS):  # noqa: S310  # W&B's own address
-            pass
-    except urllib.error.HTTPError:
-        pass  # it answers
-    except (OSError, ValueError) as error:
-        why = getattr(error, "reason", error)
-        raise RunError(
-            f"{url} does not answer ({why}), so nothing was uploaded; come back with a network, or see WANDB_BASE_URL"
-        ) from error
