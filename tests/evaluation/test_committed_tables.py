@@ -28,3 +28,12 @@ def test_an_edited_number_is_found(document, name, record, tmp_path):
     edited.write_text(text[:digit] + str((int(text[digit]) + 1) % 10) + text[digit + 1 :])
     with pytest.raises(RunError, match="the runs give"):
         check_table(edited, name, ROOT / record)
+
+
+def test_an_edited_p_value_is_found(tmp_path):
+    text = (ROOT / "README.md").read_text()
+    edited = tmp_path / "edited.md"
+    edited.write_text(text.replace("p = 0.034", "p = 0.004", 1))
+    assert edited.read_text() != text
+    with pytest.raises(RunError, match="the runs give"):
+        check_table(edited, "ablation", ROOT / "docs/records/ablation.json")

@@ -111,7 +111,8 @@ def _notes(table: Table, compared: Sequence[Compared]) -> list[str]:
             notes.append(f"`{row}` (seeds {own}) has no seed in common with `{reference}` (seeds {other}): not compared.")
             continue
         if not seeds == one.group.seeds == one.reference.seeds:
-            notes.append(f"`{row}` and `{reference}` have seeds {', '.join(map(str, seeds))} in common; the others are left out here.")
+            which = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+            notes.append(f"`{row}` and `{reference}` have {which} in common; the others are left out here.")
         if one.found.why:
             notes.append(f"`{row}` is not tested: {one.found.why}.")
     return notes
