@@ -26,6 +26,7 @@ WITH_VALUE = frozenset(
 )
 VERBS = ("train", "evaluate", "predict", "export", "import-dmd", "show", "analyse", "probe", "results", "sweep", "reproduce", "data")
 _typed: list[str] = []
+_begun = False  # whether Hydra has made a job's folder and called us
 
 
 def train_command(arguments: Sequence[str]) -> int:
@@ -79,6 +80,8 @@ def _job(cfg: DictConfig) -> float:
     from dhmd.training.show import print_run
     from dhmd.training.train import train
 
+    global _begun
+    _begun = True
     sys.argv = _typed or sys.argv  # Lightning starts further processes by the command as typed
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
     if sweeping:
@@ -95,8 +98,8 @@ def _job(cfg: DictConfig) -> float:
 
 
 def _run(arguments: Sequence[str]) -> None:
-    global _typed
-    _typed = sys.argv
+    global _typed, _begun
+    _typed, _begun = sys.argv, False
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come to us instead of being printed there
     sys.argv = ["dhmd", *arguments]  # Hydra reads it, and names the completion after it
@@ -155,6 +158,11 @@ def _user_errors(arguments: Sequence[str]) -> Iterator[None]:
         found = (error.missing_cfg_file or "").rpartition("/")[2]
         options = [str(option) for option in (error.options or [])]
         raise UsageError(f"{_first_line(error)}{closest(found, options)}{_listing(options)}") from error
+    except OSError as error:
+        if _begun:
+            raise
+        instead = "choose another hydra.run.dir (of a sweep: hydra.sweep.dir)"
+        raise UsageError(f"{error.filename}: cannot make the run folder ({error.strerror}); {instead}") from error
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__
         detail = f" ({_first_line(cause)})" if isinstance(cause, OmegaConfBaseException) else ""

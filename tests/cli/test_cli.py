@@ -79,6 +79,15 @@ def test_multirun_makes_a_folder_a_job_and_no_two_meet(dhmd_train, tmp_path):
     assert {f.name for f in folders} == {"seed-1", "seed-2", "job"}
 
 
+@pytest.mark.parametrize("options", [("hydra.run.dir=file/run",), ("-m", "seed=1,2", "hydra.sweep.dir=file/sweep")])
+def test_a_folder_that_cannot_be_made(dhmd_train, tmp_path, capsys, options):
+    (tmp_path / "file").write_text("in the way")
+    assert dhmd_train(*options) == 2
+    said = capsys.readouterr().err
+    assert "cannot make the run folder (Not a directory)" in said
+    assert "Traceback" not in said
+
+
 def test_run_dir_is_respected_and_taken_only_once(dhmd_train, tmp_path, capsys):
     assert dhmd_train("hydra.run.dir=mine", "trainer.max_epochs=1") == 0
     assert run_folders(tmp_path) == [tmp_path / "mine"]
