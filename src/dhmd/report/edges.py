@@ -40,10 +40,15 @@ def _graphs(space: str, edges: EdgeRecord, label: Array, task: Task, kinds: dict
             mean = everything[numbers == c].mean(axis=0)
             title = f"learned, {class_title(c, task)} (n={int((numbers == c).sum())})"
             pictures.append(Picture(title, edge_graph(f"{space} edges, {title}", edges.pairs, mean, kinds)))
-    note = "Width and number are the weight; the weights of a sample sum to 1 over the edges" if edges.test is not None else ""
-    fixed = "" if edges.test is not None else "The edges of this run are not learned: they are fixed or uniform."
-    without = " There is no prior." if edges.prior is None else ""
-    return Panel(f"Edges, {space} space, test split", tuple(pictures), (note + "." if note else fixed) + without, keys, "graphs")
+    notes = []
+    if edges.test is None:
+        notes.append("The edges of this run are not learned: they are fixed or uniform.")
+    else:
+        numbered = "" if len(kinds) <= 3 else " (written where it is above the average)"
+        notes.append(f"Width and number{numbered} are the weight; the weights of a sample sum to 1 over the edges.")
+    if edges.prior is None:
+        notes.append("There is no prior.")
+    return Panel(f"Edges, {space} space, test split", tuple(pictures), " ".join(notes), keys, "graphs")
 
 
 def _over_training(

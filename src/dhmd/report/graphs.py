@@ -20,6 +20,8 @@ _LONGEST = 10
 def edge_graph(label: str, pairs: Pairs, weights: Array, kinds: dict[str, str]) -> Markup:
     """Arrows from teacher to student; width and number are the weight, the colour is the teacher's.
 
+    Of more than three modalities only weights above the average have their number.
+
     Args:
         label: what is drawn, in words; the weights are added.
         pairs: (teacher, student) of each of the E edges.
@@ -38,7 +40,8 @@ def edge_graph(label: str, pairs: Pairs, weights: Array, kinds: dict[str, str]) 
     for (teacher, student), value in sorted(zip(pairs, weights, strict=True), key=lambda edge: float(edge[1])):
         arrow, written = _arrow(place[teacher], place[student], float(value), node, kinds[teacher])
         arrows.append(arrow)
-        numbers.append(written)
+        if len(names) <= 3 or value >= 1 / len(pairs):  # else they lie on top of each other
+            numbers.append(written)
         heard.append(f"{teacher} to {student} {value:.2f}")
     nodes = []
     for name, (x, y) in place.items():
@@ -67,7 +70,9 @@ def _arrow(start: tuple[float, float], end: tuple[float, float], weight: float, 
     opacity = f"{0.35 + 0.65 * min(1.0, 3 * max(0.0, weight)):.2f}"
     shaft = element("path", d=curve, class_="shaft", stroke_width=width)
     point = element("path", d=f"M{_at(tip)}L{_at(wings[0])}L{_at(wings[1])}Z", class_="head")
-    x, y = at(0.36 * distance, shift + 14 + width / 2)  # nearer to the teacher: two numbers between three nodes do not meet
+    # nearer to the teacher, so that the numbers between three nodes do not meet, and beside the shaft: a number is wider than high
+    beside = shift + 10 + width / 2 + 11 * abs(across[0]) + 4 * abs(across[1])
+    x, y = at(0.36 * distance, beside)
     return element("g", shaft, point, class_=kind, opacity=opacity), text(x, y + 3.5, f"{weight:.2f}", anchor="middle", kind="weight")
 
 

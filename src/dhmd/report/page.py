@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from dhmd.report.build import Report
 from dhmd.report.details import THEMES
@@ -27,6 +27,7 @@ def render(report: Report) -> str:
     environment = Environment(
         loader=PackageLoader("dhmd.report", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["breakable"] = breakable
     style, script = _text("report.css"), "".join(_text(name) for name in _SCRIPTS)
     themes = [theme for theme in THEMES if any(theme in one.panels for one in report.details)]
     policy = (
@@ -46,6 +47,11 @@ def embedded(content: Any) -> Markup:
     """JSON that can stand in a script element."""
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Markup("".join(_ESCAPED.get(c, c) for c in text))  # noqa: S704 escaped here, as JSON has it
+
+
+def breakable(text: str) -> Markup:
+    """A long name that may be broken after its underscores."""
+    return escape(text).replace("_", Markup("_<wbr>"))
 
 
 def _text(name: str) -> str:
