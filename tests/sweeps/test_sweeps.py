@@ -120,7 +120,7 @@ def test_a_sweep_killed_three_times_ends_with_the_table_of_one_that_was_not(here
         "hydra.launcher.n=2",
         "trainer.max_epochs=3",
         "data.synthetic.n_train=60",
-        "ablation=full,no_gd,no_dictionary",
+        "ablation=full,no_gd,no_decoupling",
         "seed=range(1,5)",
     ]
     chance = random.Random(5)  # noqa: S311
