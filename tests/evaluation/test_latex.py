@@ -44,11 +44,11 @@ def check_characters(text):
 
 
 def check_tabular(text):
-    for columns, body in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", text, re.DOTALL):
+    for columns, prose, body in re.findall(r"\\begin\{tabular\}\{([lc]+)(p\{.*?\})?\}(.*?)\\end\{tabular\}", text, re.DOTALL):
         rows = [line for line in body.splitlines() if line.endswith(r" \\")]
         assert rows
         for row in rows:
-            assert len(re.findall(r"(?<!\\)&", row)) == len(columns) - 1
+            assert len(re.findall(r"(?<!\\)&", row)) == len(columns) + bool(prose) - 1
         for rule in ("toprule", "midrule", "bottomrule"):
             assert body.count(f"\\{rule}") == 1
         assert not re.search(r"\\\\\s*\[", body), "a bracket after a row's end is read as its option"
@@ -62,6 +62,7 @@ def test_tables_with_all_their_parts_are_well_formed():
     body = text.replace(r"% needs \usepackage{booktabs}", "")
     check_characters(body)
     assert not re.search(r"(?<!\\)%", body)
+    assert r"\begin{tabular}{llccccccccp{0.25\linewidth}}" in text, "sources are sentences"
     check_tabular(text)
     assert r"\shortstack{84.0 $\pm$ 0.0\\{\scriptsize [84.0, 84.0]}}" in text
     assert r"no\_gd" in text

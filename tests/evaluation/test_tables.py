@@ -137,3 +137,13 @@ def test_csv_holds_every_metric_at_full_precision(tmp_path):
     corr = next(row for row in rows if row["metric"] == "corr")
     assert float(corr["mean"]) == pytest.approx(np.mean([run.test["corr"] for run in runs]), abs=1e-15)
     assert (corr["n_seeds"], corr["seeds"], corr["synthetic"], corr["test_samples"]) == ("2", "1 2", "True", "30")
+
+
+def test_csv_has_the_published_rows_of_the_table_with_source_and_confidence():
+    rows = list(csv.DictReader(io.StringIO(to_csv(tables_of([make_entry()]), published="mosi"))))
+    paper = {row["metric"]: row for row in rows if row["confidence"] == "paper"}
+    assert {key: row["mean"] for key, row in paper.items()} == {"acc7": "0.456", "acc2_non_zero": "0.86", "f1_non_zero": "0.86"}
+    assert all("CVPR 2023" in row["source"] and row["n_seeds"] == "" for row in paper.values())
+    assert [row["mean"] for row in rows if row["source"] and row["metric"] == "mae"] == [".7334"]
+    none = list(csv.DictReader(io.StringIO(to_csv(tables_of([make_entry()]), published="mosei"))))
+    assert not [row for row in none if row["source"]], "unverified ones are absent"

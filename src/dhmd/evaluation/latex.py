@@ -46,7 +46,7 @@ def escape(text: str) -> str:
 
 def _table(sheet: Sheet) -> str:
     header, *body = sheet.rows
-    columns = "l" * sheet.numeric + "c" * (len(header) - sheet.numeric)
+    columns = "l" * sheet.numeric + "c" * (len(header) - sheet.numeric - sheet.prose) + r"p{0.25\linewidth}" * sheet.prose
     notes = [
         r"\par\smallskip\begin{minipage}{\linewidth}\footnotesize",
         *(f"{_text(note)}\\par" for note in sheet.notes),

@@ -113,7 +113,8 @@ def render(record: Mapping[str, Any], form: str = "markdown") -> str:
     if not rows >= {row for found in comparisons for row in (found.row, found.reference)}:
         raise RunError("a comparison is of rows that are not in the record: it was edited; write the record again from the runs")
     if form == "csv":
-        return to_csv(tables, record["metrics"], record["missing"], comparisons=comparisons, bootstrap=bootstrap)
+        shown = record["metrics"], record["missing"]
+        return to_csv(tables, *shown, published=record["reproduce"], comparisons=comparisons, bootstrap=bootstrap)
     whole = document(
         tables,
         record["metrics"],

@@ -108,7 +108,7 @@ def read_run(folder: Path, *, finished: bool = True) -> Run:
     if (folder / "imported.json").is_file():
         raise RunError(f"{folder}: an imported checkpoint, not trained here: no record; use `dhmd evaluate`, `predict` and `analyse`")
     if finished and not (folder / "DONE").is_file():
-        raise RunError(f"{folder}: the run has not finished (no DONE); run the same command again to resume it")
+        raise RunError(f"{folder}: the run has not finished (no DONE); continue it with `dhmd train resume={folder}`")
     metrics = _json(folder / "metrics.json")
     _check_metrics(folder / "metrics.json", metrics)
     return Run(

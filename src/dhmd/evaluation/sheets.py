@@ -17,12 +17,14 @@ class Sheet:
         rows: the header and a row each, all of one length.
         notes: below it, a line each.
         numeric: position of the first column of numbers.
+        prose: whether the last column holds sentences.
     """
 
     caption: str
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
     numeric: int = 1
+    prose: bool = False
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,8 @@ def document(
             rows = _beside_published(rows, table, keys, published)
             notes = [_strangeness(table, published), *notes]
         notes = [note for note in [*notes, pairing.remark] if note]
-        sheets.append(Sheet(caption(table, intervals is not None), rows, notes, numeric=len(rows[0]) - len(keys) - (3 if published else 2)))
+        numeric = len(rows[0]) - len(keys) - (3 if published else 2)
+        sheets.append(Sheet(caption(table, intervals is not None), rows, notes, numeric, prose=published is not None))
         compared = differences(table, comparisons, keys)
         if compared is not None:
             sheets.append(compared)
@@ -81,11 +82,15 @@ def reproduction(tables: Sequence[Table], dataset: str, metrics: Sequence[str] =
     return to_markdown(document(tables, metrics, missing, published=dataset))
 
 
+def beside(table: Table, dataset: str) -> list[PublishedRow]:
+    """DMD's published rows on features aligned as the table's, or of a source that does not say."""
+    return [row for row in published_rows(dataset, method="DMD") if row.aligned in (None, table.first.aligned)]
+
+
 def _beside_published(rows: list[list[str]], table: Table, keys: Sequence[str], dataset: str) -> list[list[str]]:
     header, *own = rows
     own = [[*row, "this run" if row[-len(keys) - 1] == "1" else "these runs"] for row in own]
-    found = [row for row in published_rows(dataset, method="DMD") if row.aligned in (None, table.first.aligned)]
-    return [[*header, "source"], *own, *(_published_cells(row, keys, len(header)) for row in found)]
+    return [[*header, "source"], *own, *(_published_cells(row, keys, len(header)) for row in beside(table, dataset))]
 
 
 def caption(table: Table, bootstrap: bool = False) -> str:

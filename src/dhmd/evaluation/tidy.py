@@ -5,19 +5,21 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from dhmd.evaluation.compare import Bootstrapped, Comparison
 from dhmd.evaluation.differences import adjusted, comparisons_in
 from dhmd.evaluation.entries import Table
+from dhmd.evaluation.metrics import NOT_A_SHARE
 from dhmd.evaluation.reference import row_name
-from dhmd.evaluation.tables import chosen, interval_of
+from dhmd.evaluation.tables import beside, chosen, interval_of
 
 _DATA = ("data", "synthetic", "aligned", "test_samples", "convention")
 _ROW = ("row", "model", "text_encoder", "ablation", "configuration", "parameters")
 _NUMBERS = ("metric", "n_seeds", "seeds", "mean", "std", "interval", "low95", "high95")
 _COMPARED = ("reference", "common_seeds", "difference", "difference_low95", "difference_high95", "p", "p_holm")
-COLUMNS = (*_DATA, *_ROW, *_NUMBERS, *_COMPARED, "not_counted", "why")
+COLUMNS = (*_DATA, *_ROW, *_NUMBERS, *_COMPARED, "source", "confidence", "not_counted", "why")
 
 
 def to_csv(
@@ -25,6 +27,7 @@ def to_csv(
     metrics: Sequence[str] = (),
     missing: Mapping[str, str] | None = None,
     *,
+    published: str | None = None,
     comparisons: Sequence[Comparison] = (),
     bootstrap: Sequence[Bootstrapped] | None = None,
 ) -> str:
@@ -37,6 +40,7 @@ def to_csv(
         tables: from `dhmd.evaluation.entries.tables_of`.
         metrics: those that the tables for people show: ``p_holm`` is corrected over them, and empty for the others.
         missing: the runs that failed or have not finished, and why.
+        published: "mosi" or "mosei" adds the published numbers the tables show, each with its source and how sure it is.
         comparisons: from `dhmd.evaluation.compare.compare`.
         bootstrap: from `dhmd.evaluation.compare.bootstrap_rows`: intervals in place of Student's.
 
@@ -49,9 +53,21 @@ def to_csv(
     intervals = None if bootstrap is None else {found.row: found for found in bootstrap}
     for table in tables:
         writer.writerows(_lines(table, metrics, comparisons, intervals))
+        writer.writerows(_published(table, metrics, published) if published else ())
         writer.writerows({"not_counted": e.run, "why": "repeated by a later run"} for e in table.repeats)
     writer.writerows({"not_counted": name, "why": why} for name, why in sorted((missing or {}).items()))
     return out.getvalue()
+
+
+def _published(table: Table, metrics: Sequence[str], dataset: str) -> list[dict[str, Any]]:
+    lines = []
+    for row in beside(table, dataset):
+        for key in chosen(table, metrics):
+            if key in row.values:  # printed in percent
+                mean = row.values[key] if key in NOT_A_SHARE else str(Decimal(row.values[key]) / 100)
+                own = {"data": row.data, "synthetic": False, "aligned": row.aligned, "row": row.method, "model": row.method}
+                lines.append({**own, "metric": key, "mean": mean, "source": row.source, "confidence": row.confidence})
+    return lines
 
 
 def _lines(
