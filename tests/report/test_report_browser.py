@@ -181,6 +181,13 @@ def test_desks_and_phones_light_and_dark(browser, page, width, scheme):
     assert contrast(ink, ground) > 7
     soft = browser.execute_script("return getComputedStyle(document.querySelector('.hint')).color")
     assert contrast(soft, ground) > 4.5
+    places = browser.execute_script(
+        "return [...document.querySelectorAll('.option.chosen svg.forest')]"
+        ".map((svg) => svg.getBoundingClientRect()).map((box) => [box.left, box.width])"
+    )
+    assert len(places) == 3
+    assert all(place == pytest.approx(places[0], abs=0.5) for place in places), "rows and axis have one scale"
+    assert sum(places[0]) <= width
     small = browser.execute_script(
         "return [...document.querySelectorAll('#curves .chosen svg text')].map((t) => t.getBoundingClientRect().height)"
     )
