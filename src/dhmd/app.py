@@ -24,7 +24,10 @@ from dhmd.errors import DhmdError, RunError, UsageError
 WITH_VALUE = frozenset(
     {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--info", "-i"}
 )
-VERBS = ("train", "evaluate", "predict", "export", "import-dmd", "show", "analyse", "probe", "results", "sweep", "reproduce", "data")
+VERBS = (
+    *("train", "evaluate", "predict", "export", "import-dmd", "show", "analyse", "probe"),
+    *("report", "results", "sweep", "sync", "reproduce", "data"),
+)
 _typed: list[str] = []
 _begun = False  # whether Hydra has made a job's folder and called us
 
