@@ -91,6 +91,10 @@ def _job(cfg: DictConfig) -> float:
         cfg.resume = True  # the same command again continues what is half done
     try:
         result = train(cfg)
+    except KeyboardInterrupt:
+        if RunFolder(Path(cfg.run_dir)).started and not sweeping:
+            print(f"\ncontinue with `dhmd train resume={cfg.run_dir}`", file=sys.stderr)
+        raise
     except Exception as error:
         if sweeping:
             RunFolder(Path(cfg.run_dir)).fail(str(error) if isinstance(error, DhmdError) else f"{type(error).__name__}: {error}")

@@ -176,6 +176,11 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     from dhmd.prediction.file import predict_file
+    from dhmd.training.record import RunFolder
+
+    run = RunFolder(options.run_folder)
+    if run.started and not run.finished and not run.imported_file.exists():
+        print(f"dhmd: {run.path} has not finished training: predictions are those of its best epoch so far", file=sys.stderr)
 
     n = predict_file(options.run_folder, options.input, options.output, options.split, options.batch_size, options.device)
     print(f"{n} predictions: {options.output}")

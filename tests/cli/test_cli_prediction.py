@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -52,3 +53,27 @@ def test_export_says_what_goes_in_and_out(finished, tmp_path, capsys, monkeypatc
     assert lines[4].endswith("differs from the run by 0.0e+00 at most on random samples")
     with pytest.raises(SystemExit, match="2"):
         main(["export", str(finished), "--format", "pickle", "-o", "x"])
+
+
+@pytest.fixture
+def unfinished(finished, tmp_path):
+    """A run that was stopped after some epochs."""
+    run = shutil.copytree(finished, tmp_path / "stopped")
+    (run / "DONE").unlink()
+    return run
+
+
+def test_the_test_split_of_an_unfinished_run_is_not_read(unfinished, capsys):
+    assert main(["evaluate", str(unfinished)]) == 1
+    said = capsys.readouterr().err
+    assert "test split is read once" in said
+    assert f"dhmd train resume={unfinished}" in said
+    assert main(["evaluate", str(unfinished), "--split", "valid"]) == 0
+    assert main(["show", str(unfinished)]) == 1
+    assert f"dhmd train resume={unfinished}" in capsys.readouterr().err
+
+
+def test_predictions_of_an_unfinished_run_say_so(unfinished, tmp_path, capsys):
+    store = json.loads((unfinished / "data.json").read_text())["store"]
+    assert main(["predict", str(unfinished), store, "-o", str(tmp_path / "p.csv")]) == 0
+    assert "has not finished training" in capsys.readouterr().err

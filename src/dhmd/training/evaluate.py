@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from dhmd.errors import UsageError
+from dhmd.errors import RunError, UsageError
 from dhmd.training.build import whole_split
 from dhmd.training.collect import Collected, collect
+from dhmd.training.record import RunFolder
 from dhmd.training.runs import load_run, usable_device
 
 
@@ -34,12 +35,18 @@ def evaluate(
         device: where to compute, as torch names it.
 
     Raises:
-        RunError: no run is there, or the data does not fit it.
+        RunError: no run is there, its test split is asked for before training is over, or the data does not fit it.
         DataError: the data is missing or wrong.
         UsageError: an unknown split or device.
     """
     if split not in ("valid", "test"):
         raise UsageError(f"split: found {split!r}, expected valid or test")
+    folder = RunFolder(Path(path))
+    if split == "test" and data_path is None and folder.started and not folder.finished and not folder.imported_file.exists():
+        raise RunError(
+            f"{path}: the run has not finished, and its test split is read once, when training is over; "
+            f"use --split valid, or continue it with `dhmd train resume={path}`"
+        )
     where = usable_device(device)
     run = load_run(path, data_path)
     task, convention = run.module.spec.task, run.config["convention"]

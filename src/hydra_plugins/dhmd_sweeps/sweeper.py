@@ -79,7 +79,11 @@ class Sweeper(BasicSweeper):
         left = [name for name in jobs if states[name] not in (State.FINISHED, State.RUNNING)]
         log.info("sweep %s: %d jobs, %d to do", folder, len(jobs), len(left))
         todo = [[*jobs[name], *where, f"hydra.sweep.subdir='{name}'"] for name in left]
-        launched = self.launcher.launch(todo, initial_job_idx=0) if todo else []
+        try:
+            launched = self.launcher.launch(todo, initial_job_idx=0) if todo else []
+        except KeyboardInterrupt:
+            print(f"\nthe same command again goes on with the sweep in {folder}", file=sys.stderr)
+            raise
         while any(job_at(folder / name).state is State.RUNNING for name in jobs):  # another process's
             time.sleep(2)
         open_jobs = [job for job in jobs_of(folder) if job.name in jobs and job.state is not State.FINISHED]
