@@ -93,9 +93,15 @@ def test_a_folder_of_one_file_a_sample(finished, predictor, arrays, tmp_path):
         (tmp_path / m).mkdir()
         for i, sample in enumerate(x):
             np.save(tmp_path / m / f"s{i}.npy", sample)
-    predict_file(finished, tmp_path, tmp_path / "p.csv")
-    rows = table(tmp_path / "p.csv")
+    predict_file(finished, tmp_path, tmp_path / "out" / "p.csv")
+    rows = table(tmp_path / "out" / "p.csv")
     assert [row["id"] for row in rows] == [f"s{i}" for i in range(10)]
+    (tmp_path / "vision" / "s3.npy").unlink()
+    with pytest.raises(DataError, match=r"vision/s3\.npy\n(.|\n)*do: add it, or a csv with the column id, which says which samples"):
+        predict_file(finished, tmp_path, tmp_path / "out" / "p.csv")
+    (tmp_path / "samples.csv").write_text("id\ns3\n")
+    with pytest.raises(DataError, match="add it, or take its line out of the csv"):
+        predict_file(finished, tmp_path, tmp_path / "out" / "p.csv")
 
 
 def test_layouts_with_keys_of_their_own(finished, store, tmp_path):

@@ -8,8 +8,9 @@ from typing import Any
 
 from dhmd.data.fields import features_of, lengths_of, strings_of, tokens_of
 from dhmd.data.layouts import KEYS, SPLITS, layout_of
-from dhmd.data.layouts.folder import modality_keys, read_arrays, read_table
+from dhmd.data.layouts.folder import modality_keys, read_arrays
 from dhmd.data.layouts.npy import load_npy
+from dhmd.data.layouts.table import read_table
 from dhmd.data.pickles import load
 from dhmd.data.problem import names_of, problem
 from dhmd.data.ranges import real_ranges

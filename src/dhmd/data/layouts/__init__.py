@@ -30,7 +30,10 @@ def layouts() -> dict[str, Layout]:
     own: dict[str, Layout] = {}
     for name, value in definitions():
         if isinstance(value, type) and all(hasattr(value, needed) for needed in ("name", "describes", "fits", "canonical")):
-            layout: Layout = value()
+            try:
+                layout: Layout = value()
+            except TypeError as error:
+                raise UsageError(f"{name}: a layout is made without arguments ({error})") from error
             if layout.name in {**LAYOUTS, **own}:
                 raise UsageError(f"{name}: its layout name {layout.name!r} is taken; choose another")
             own[layout.name] = layout

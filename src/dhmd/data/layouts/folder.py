@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ import numpy.typing as npt
 from dhmd.batch import LANGUAGE
 from dhmd.data.layouts.layout import KEYS, SPLITS, Canonical
 from dhmd.data.layouts.npy import load_npy, load_samples
+from dhmd.data.layouts.table import labels_of_table, read_table, splits_of
 from dhmd.data.problem import problem
 
-VALID = {"val": "valid", "dev": "valid", "validation": "valid"}
 OTHER_NAMES = {"text": "language", "audio": "acoustic", "video": "vision", "visual": "vision"}
 COLUMNS = ("id", "split", "label", "class", "text")
 DESCRIBES = "a folder with one csv (columns id, split, label or class, text) and an npy file or a folder of npy files a modality"
@@ -33,24 +32,6 @@ class Folder:
 
     path: Path
     csv: Path
-
-
-@dataclass(frozen=True)
-class Table:
-    """The rows of a csv.
-
-    Attributes:
-        columns: by name, N strings each.
-        path: the file, for messages.
-    """
-
-    columns: dict[str, list[str]]
-    path: Path
-
-    @property
-    def ids(self) -> list[str]:
-        """The column id."""
-        return self.columns["id"]
 
 
 class NpyFolder:
@@ -79,9 +60,9 @@ class NpyFolder:
             DataError: the csv lacks a column or a value, or an array does not fit it.
         """
         table = read_table(content.csv)
-        rows = _splits(table)
+        rows = splits_of(table)
         asked, keys = keys, dict(keys) if keys else modality_keys(content.path)
-        arrays: dict[str, Any] = {"id": table.ids, **_labels(table)}
+        arrays: dict[str, Any] = {"id": table.ids, **labels_of_table(table)}
         if "text" in table.columns:
             arrays["raw_text"] = table.columns["text"]
         if not asked and LANGUAGE not in keys and "raw_text" in arrays:
@@ -119,38 +100,6 @@ def modality_keys(folder: Path) -> dict[str, str]:
     return {m: found[m] for m in [*(m for m in KEYS if m in found), *(m for m in found if m not in KEYS)]}
 
 
-def read_table(path: Path, needs: tuple[str, ...] = ("id", "split")) -> Table:
-    """Read a csv with a header.
-
-    Args:
-        path: of the csv.
-        needs: columns that must be there.
-
-    Raises:
-        DataError: it is no csv in UTF-8, a column is missing, a line has another number of values, or ids repeat.
-    """
-    do = "save the table as comma-separated UTF-8 with one header line"
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header, *lines = [line for line in csv.reader(file, strict=True) if line] or [[]]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise problem(path, "", found=f"no readable csv ({error})", expected="a csv", do=do) from None
-    header = [name.strip() for name in header]
-    if missing := [name for name in needs if name not in header]:
-        raise problem(
-            path, missing[0], found=f"no such column; there are {', '.join(header) or 'none'}", expected=f"the columns {', '.join(needs)}",
-            do="add the column",
-        )  # fmt: skip
-    for number, line in enumerate(lines, 2):
-        if len(line) != len(header):
-            raise problem(path, f"line {number}", found=f"{len(line)} values", expected=f"{len(header)}, as in the header", do=do)
-    table = Table({name: [line[i] for line in lines] for i, name in enumerate(header)}, path)
-    if repeated := sorted({i for i in table.ids if table.ids.count(i) > 1}) if len(set(table.ids)) < len(table.ids) else []:
-        raise problem(path, "id", found=f"{len(repeated)} ids that repeat, the first {repeated[0]!r}", expected="one line a sample",
-                      do="give every sample an id of its own")  # fmt: skip
-    return table
-
-
 def read_arrays(folder: Path, key: str, ids: list[str]) -> dict[str, npt.NDArray[Any]]:
     """One modality's array and, where there are some, its lengths (under ``<key>_lengths``), in the order of the ids.
 
@@ -161,12 +110,20 @@ def read_arrays(folder: Path, key: str, ids: list[str]) -> dict[str, npt.NDArray
         found = {key: load_npy(folder / f"{key}.npy")}
         if (folder / f"{key}_lengths.npy").is_file():
             found[f"{key}_lengths"] = load_npy(folder / f"{key}_lengths.npy")
+        like, order = ("one a line of the csv", "of the csv") if any(folder.glob("*.csv")) else ("as the other files have", "of the others")
         for name, array in found.items():
             if array.ndim == 0 or len(array) != len(ids):
                 raise problem(
-                    folder / f"{name}.npy", "", found=f"shape {array.shape}", expected=f"{len(ids)} rows, one a line of the csv",
-                    do="store the rows in the order of the csv",
+                    folder / f"{name}.npy", "", found=f"shape {array.shape}", expected=f"{len(ids)} rows, {like}",
+                    do=f"store the rows in the order {order}",
                 )  # fmt: skip
+        shape = found[key].shape
+        if key != "text_bert" and len(shape) != 3:
+            do = "save x[:, None, :], which is one frame a sample" if len(shape) == 2 else "reshape the array"
+            expected = "(N, T, d): samples, frames, features" + (
+                f"; for one vector a sample ({shape[0]}, 1, {shape[1]})" * (len(shape) == 2)
+            )
+            raise problem(folder / f"{key}.npy", "", found=f"shape {shape}", expected=expected, do=do)
         return found
     if (folder / key).is_dir():
         x, lengths = load_samples(folder / key, ids)
@@ -175,41 +132,6 @@ def read_arrays(folder: Path, key: str, ids: list[str]) -> dict[str, npt.NDArray
         folder, key, found=f"neither {key}.npy nor a folder {key}", expected=f"one of them; there are {', '.join(modality_keys(folder))}",
         do="add it, or name the modalities that are there, for example data.modalities={language: text}",
     )  # fmt: skip
-
-
-def _splits(table: Table) -> dict[str, npt.NDArray[np.int64]]:
-    split = [VALID.get(s.strip().lower(), s.strip().lower()) for s in table.columns["split"]]
-    odd = sorted({s for s in split if s not in SPLITS})
-    if odd or (empty := [s for s in SPLITS if s not in split]):
-        raise problem(
-            table.path, "split", found=f"{odd[0]!r}" if odd else f"no sample of {empty[0]}", expected="train, valid and test, all three",
-            do="name the split of every sample",
-        )  # fmt: skip
-    return {s: np.flatnonzero(np.array(split) == s) for s in SPLITS}
-
-
-def _labels(table: Table) -> dict[str, npt.NDArray[np.float64]]:
-    found = {name: _numbers(table, name) for name in ("label", "class") if name in table.columns}
-    if not found:
-        raise problem(table.path, "label", found="neither label nor class", expected="one of them", do="add the column")
-    labels = {"regression_labels": found["label"]} if "label" in found else {}
-    classes = found.get("class", found.get("label"))
-    if classes is not None and ("class" in found or bool(np.all((classes >= 0) & (classes == np.rint(classes))))):
-        labels["classification_labels"] = classes
-    return labels
-
-
-def _numbers(table: Table, name: str) -> npt.NDArray[np.float64]:
-    numbers = np.empty(len(table.ids))
-    for i, value in enumerate(table.columns[name]):
-        try:
-            numbers[i] = float(value)
-        except ValueError:
-            raise problem(
-                table.path, f"{name}, line {i + 2}", found=f"{value[:40]!r}", expected="a number",
-                do="number the classes from 0, or remove samples without a label",
-            ) from None  # fmt: skip
-    return numbers
 
 
 def _take(value: Any, rows: npt.NDArray[np.int64]) -> Any:

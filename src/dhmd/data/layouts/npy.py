@@ -13,8 +13,12 @@ from dhmd.data.problem import problem
 from dhmd.data.progress import progress
 
 
-def load_npy(path: Path) -> npt.NDArray[Any]:
+def load_npy(path: Path, if_missing: str = "add it, or take its line out of the csv") -> npt.NDArray[Any]:
     """Map an npy file of numbers into memory, read-only; nothing in it is unpickled.
+
+    Args:
+        path: of the file.
+        if_missing: what a user can do where there is none.
 
     Raises:
         DataError: it is no npy file, holds objects or records, or declares more than it has.
@@ -23,7 +27,7 @@ def load_npy(path: Path) -> npt.NDArray[Any]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        raise problem(path, "", found="no such file", expected="an npy file", do="add it, or take its line out of the csv") from None
+        raise problem(path, "", found="no such file", expected="an npy file", do=if_missing) from None
     except Exception as error:  # a damaged header can raise nearly anything
         what = "an array of Python objects" if "Python objects" in str(error) or "Object arrays" in str(error) else "no readable npy file"
         raise problem(path, "", found=f"{what} ({str(error)[:200]})", expected="an npy file with one array of numbers", do=do) from None
@@ -36,19 +40,25 @@ def load_npy(path: Path) -> npt.NDArray[Any]:
 def load_samples(folder: Path, ids: Sequence[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Read ``<id>.npy`` (T_i, d) or (d,) of every sample.
 
+    Args:
+        folder: where the files are, in a folder of arrays.
+        ids: their names.
+
     Returns:
         (N, T, d), padded with zeros on the right, and the lengths (N,).
 
     Raises:
         DataError: a file is missing or of another width.
     """
+    listed = any(folder.parent.glob("*.csv"))
+    do = "add it, or " + ("take its line out of the csv" if listed else "a csv with the column id, which says which samples there are")
     with progress(f"reading {folder.name}", len(ids), "samples") as advance:
         samples: list[npt.NDArray[np.float32]] = []
         for name in ids:
             path = folder / f"{name}.npy"
             if path.parent != folder:
                 raise problem(path, "", found=f"the id {name!r}", expected="an id that can be a file name", do="rename the sample")
-            x = load_npy(path)
+            x = load_npy(path, do)
             x = np.asarray(x[None] if x.ndim == 1 else x, np.float32)  # read now: thousands of open maps would be too many
             if x.ndim != 2 or 0 in x.shape or (samples and x.shape[1] != samples[0].shape[1]):
                 width = f"width {samples[0].shape[1]} as in {ids[0]}.npy" if samples else "at least one frame and one feature"
