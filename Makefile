@@ -11,6 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DOCS_INSTALLED := $(VENV)/.docs-installed
+NOTEBOOKS_INSTALLED := $(VENV)/.notebooks-installed
 # one version for everybody; on Linux the one whose CPU build pip finds where it is told to look for it
 TORCH := torch==2.13.0
 export WANDB_MODE ?= offline
@@ -18,7 +19,7 @@ export WANDB_MODE ?= offline
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo ablate test test-all lint docs reproduce-mosi reproduce-mosei clean
+.PHONY: help install demo ablate test test-all lint docs reproduce-mosi reproduce-mosei notebooks clean
 
 help:  ## list the targets
 	@echo "dhmd: decoupled multimodal distillation"
@@ -62,6 +63,13 @@ $(DOCS_INSTALLED): $(INSTALLED)
 docs: $(DOCS_INSTALLED)  ## the site, from docs/ and the docstrings, to docs/_build/html; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html -d docs/_build/doctrees docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
+
+$(NOTEBOOKS_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_OPTIONS) --editable ".[notebooks]"
+	@touch $@
+
+notebooks: $(NOTEBOOKS_INSTALLED)  ## notebooks/*.ipynb from their sources, executed on synthetic data (minutes)
+	$(BIN)/python notebooks/build.py
 
 ablate: $(INSTALLED)  ## every distillation stage taken away in turn on the embedded synthetic corpus: SEEDS=5, two jobs at once; again: goes on
 	$(BIN)/dhmd train sweep=kd_stages experiment=probe "seed=range(1111,$$((1111 + $(SEEDS))))" logger=none hydra.sweep.dir=runs/ablate \
