@@ -221,6 +221,20 @@ def test_configurations_that_differ_by_a_number_are_told_apart(tmp_path, no_proj
     assert str(tmp_path) not in page.words
 
 
+def test_a_run_without_its_arrays_is_named_and_another_seed_stands_for_it(study, tmp_path, no_projection):
+    shutil.copytree(study / "full_1", tmp_path / "runs" / "one")
+    shutil.copytree(study / "full_2", tmp_path / "runs" / "two")
+    (tmp_path / "runs" / "one" / "record.h5").unlink()
+    found, page = page_of(tmp_path / "runs")
+    assert [one.name for one in found.details] == ["dhmd, seed 2"]
+    assert "runs/one : record.h5: missing" in page.words
+    (tmp_path / "runs" / "two" / "history.csv").unlink()
+    found, page = page_of(tmp_path / "runs")
+    assert found.details == []
+    assert len(found.results[0].rows) == 1, "its metrics are in the table all the same"
+    assert "No run can be shown in detail" in page.words
+
+
 def test_jobs_of_a_sweep_that_have_not_begun_are_named(study, tmp_path, no_projection):
     folder = tmp_path / "sweep"
     shutil.copytree(study / "full_1", folder / "one")

@@ -15,7 +15,7 @@ from dhmd.report.ablation import Ablation, ablations
 from dhmd.report.configuration import Differing, differing
 from dhmd.report.details import Detail, detail
 from dhmd.report.grids import Grid, data_name, results_grid, runs_grid
-from dhmd.report.grouping import comparables
+from dhmd.report.grouping import Comparable, comparables
 from dhmd.report.texts import texts_of
 
 
@@ -49,6 +49,7 @@ class Report:
         ablations: what each part is worth.
         details: runs in detail.
         left_out: names of configurations beyond the limit.
+        unreadable: runs whose arrays or history cannot be read, and why; a later seed stands for such a one.
         differing: configuration keys that differ among the detailed runs.
         browser: what the script reads: texts and samples of each detailed run.
         limits: what the page was bounded by.
@@ -64,6 +65,7 @@ class Report:
     ablations: list[Ablation]
     details: list[Detail]
     left_out: list[str]
+    unreadable: list[tuple[str, str]]
     differing: list[Differing]
     browser: dict[str, Any]
     limits: Limits
@@ -79,7 +81,7 @@ def build(folder: Path, limits: Limits | None = None, reference: str = "", unfin
         unfinished: runs below the folder that have not finished, by resolved path, and what they have come to.
 
     Raises:
-        RunError: there is no folder, no run in it, none has finished, or a file of a run in detail is damaged.
+        RunError: there is no folder, no run in it, or none has finished.
         UsageError: the reference is no row, or several.
     """
     limits = limits or Limits()
@@ -90,11 +92,7 @@ def build(folder: Path, limits: Limits | None = None, reference: str = "", unfin
         raise RunError(f"{folder}: {len(missing)} runs, none finished, expected one at least; {name}: {reason}")
     found = comparables(runs, reference)
     compared = compare([one.table for one in found], Predictions(runs), reference)
-    chosen = [
-        (row.name + (f" on {data_name(one)}" if len(found) > 1 else ""), data_name(one), row.runs[0]) for one in found for row in one.rows
-    ]
-    shown = [run for *_, run in chosen[: limits.details]]
-    details = [detail(f"run{i}", name, data, run, limits.samples) for i, (name, data, run) in enumerate(chosen[: limits.details], start=1)]
+    details, shown, left_out, unreadable = _details(found, limits)
     synthetic = {run.metrics["synthetic"] for run in runs}
     return Report(
         title=folder.resolve().name,
@@ -106,11 +104,33 @@ def build(folder: Path, limits: Limits | None = None, reference: str = "", unfin
         runs=[runs_grid(one) for one in found],
         ablations=[one for comparable in found for one in ablations(comparable, compared)],
         details=details,
-        left_out=[name for name, *_ in chosen[limits.details :]],
+        left_out=left_out,
+        unreadable=unreadable,
         differing=differing(shown, [one.name for one in details]),
         browser=_browser(details, shown, limits),
         limits=limits,
     )
+
+
+def _details(found: Sequence[Comparable], limits: Limits) -> tuple[list[Detail], list[Run], list[str], list[tuple[str, str]]]:
+    """The first readable run of each configuration in detail, these runs, the configurations beyond the limit, and unreadable runs."""
+    details: list[Detail] = []
+    shown: list[Run] = []
+    left_out, unreadable = [], []
+    for one, row in ((same, row) for same in found for row in same.rows):
+        name = f"{row.name} on {data_name(one)}" if len(found) > 1 else row.name
+        if len(details) == limits.details:
+            left_out.append(name)
+            continue
+        for run in row.runs:
+            try:
+                details.append(detail(f"run{len(details) + 1}", name, data_name(one), run, limits.samples))
+            except RunError as error:
+                unreadable.append((run_label(run.path), str(error).replace(f"{run.path}/", "")))
+                continue
+            shown.append(run)
+            break
+    return details, shown, left_out, unreadable
 
 
 def _missing(failed: Mapping[Path, str], unfinished: Mapping[Path, str]) -> list[tuple[str, str]]:

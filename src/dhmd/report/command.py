@@ -33,7 +33,7 @@ def report(
         A line about what was written.
 
     Raises:
-        RunError: there is no finished run, or a file of one is damaged.
+        RunError: there is no finished run.
         UsageError: a limit is out of range, the reference is no row or several, or the page cannot be written.
     """
     limits = limits or Limits()

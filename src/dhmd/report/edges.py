@@ -21,7 +21,7 @@ def edge_panels(record: Record, task: Task, epochs: Array, kept: int | None) -> 
         kinds = kinds_of(list(dict.fromkeys(student for _, student in edges.pairs)))
         keys = tuple(Key(f"{name} teaches", kind) for name, kind in kinds.items())
         panels.append(_graphs(space, edges, record.label, task, kinds, keys))
-        if edges.validation is not None and len(edges.validation):
+        if edges.validation is not None and min(len(edges.validation), len(epochs)):
             panels += _over_training(space, edges, record.training, task, epochs, kept, kinds)
     return panels
 
@@ -56,10 +56,11 @@ def _over_training(
 ) -> list[Panel]:
     validation = np.asarray(edges.validation, np.float64)
     n = min(len(epochs), len(validation))  # a run stopped while writing may have one more of either
-    shown = sorted({0, n // 2, n - 1} | ({kept} & set(range(n)) if kept is not None else set()))
+    best = np.flatnonzero(epochs[:n] == kept).tolist()
+    shown = sorted({0, n // 2, n - 1, *best})
     graphs = [
         Picture(
-            f"epoch {epochs[i]:.0f}" + (" (kept)" if i == kept else ""),
+            f"epoch {epochs[i]:.0f}" + (" (kept)" if i in best else ""),
             edge_graph(f"{space} edges, validation, epoch {epochs[i]:.0f}", edges.pairs, validation[i], kinds),
         )
         for i in shown

@@ -15,7 +15,7 @@ def texts_of(run: Run) -> dict[str, str]:
     An id that stands for two different texts gets none.
     """
     path, source = run.description.get("store"), run.description.get("source") or {}
-    if not path or not Path(path).is_file():
+    if not isinstance(path, str) or not Path(path).is_file():
         return {}
     try:
         store = Store(Path(path))

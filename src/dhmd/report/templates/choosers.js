@@ -25,6 +25,7 @@ function startChoosers() {
     select.parentElement.hidden = false;
   });
   const run = document.getElementById("run");
+  if (!run) return;
   run.addEventListener("change", () => {
     document.querySelectorAll(".of-run").forEach((part) => part.classList.toggle("chosen", part.dataset.run === run.value));
   });
