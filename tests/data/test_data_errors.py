@@ -198,7 +198,9 @@ def test_no_path_names_the_published_file() -> None:
     for part in ("data.path", "MOSI/Processed/aligned_50.pkl", "d3994fd25681f9c7", "data.path=/folder/file.pkl", "data=demo"):
         assert part in str(error.value)
     assert error.value.exit_status == 2
-    with pytest.raises(UsageError, match="a feature pickle with the splits"):
+    with pytest.raises(
+        UsageError, match=r"a feature pickle with the splits.* or a folder of npy files with a csv(.|\n)*data\.path=/folder,"
+    ):
         FeatureDataModule().setup()
 
 
@@ -229,7 +231,15 @@ def test_wrong_options_are_usage_errors(options: dict[str, Any], says: str) -> N
     ("options", "says"),
     [
         ({"aligned": False}, ["aligned modalities", "data.aligned=false", "unaligned"]),
-        ({"non_finite": "error"}, [": train/audio", "NaN or infinite values in 1 frames of train/audio", "data.non_finite=zero"]),
+        (
+            {"non_finite": "error"},
+            [
+                ": train/audio",
+                "NaN or infinite values in 1 frames of train/audio",
+                "; the first in sample 'train0$_$0'",
+                "data.non_finite=zero",
+            ],
+        ),
         ({"task": "binary"}, ["classification_labels", "the classes 0, 1, 2", "0 and 1", "data.task"]),
         (
             {"tokens": "text_bert", "drop": "text_bert", "tokens_required": True},

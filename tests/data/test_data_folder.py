@@ -12,10 +12,16 @@ import pytest
 from layout_files import SIZES, write_folder
 
 from dhmd.data.convert import open_or_convert
+from dhmd.data.inspection import inspect_file
 from dhmd.data.layouts.table import labels_of_table, read_table
 from dhmd.data.module import FeatureDataModule
 from dhmd.data.store import Store
 from dhmd.errors import DataError
+
+FEW = [
+    "valid has only 4 samples: which epoch is best is chosen nearly by chance",
+    "test has only 4 samples: results on them say little",
+]
 
 
 @pytest.mark.parametrize("by_sample", [False, True])
@@ -83,7 +89,7 @@ def test_texts_alone_are_for_text_encoders(tmp_path: Path) -> None:
 
     module = FeatureDataModule(path=own, tokenizer=tokenizer, tokens_required=True)
     module.setup()
-    assert module.warnings == []
+    assert module.warnings == FEW
     assert module.spec.modalities == ("language",)
     assert next(iter(module.train_dataloader())).tokens.shape == (8, 3, 5)
 
@@ -165,8 +171,77 @@ def test_a_csv_in_another_encoding_is_named(tmp_path: Path) -> None:
 def test_a_folder_with_no_csv_or_two_is_named(tmp_path: Path) -> None:
     write_folder(tmp_path / "own")
     (tmp_path / "own" / "more.csv").write_text("id\n")
-    with pytest.raises(DataError, match=r"not one csv(.|\n)*a folder with one csv \(columns id, split"):
+    with pytest.raises(
+        DataError, match=r"several csv files: more\.csv, samples\.csv(.|\n)*one, which lists the samples(.|\n)*move the others"
+    ):
         open_or_convert(tmp_path / "own")
+    for table in (tmp_path / "own").glob("*.csv"):
+        table.unlink()
+    with pytest.raises(DataError, match=r"npy files and no csv(.|\n)*a folder with one csv \(columns id, split(.|\n)*dhmd predict"):
+        open_or_convert(tmp_path / "own")
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_folder_that_could_be_meant_is_named(tmp_path: Path) -> None:
+    write_folder(tmp_path / "own", by_sample=True)
+    (tmp_path / "pictures").mkdir()
+    for path in (tmp_path / "owm", tmp_path):
+        with pytest.raises(DataError, match=r"folder (has|with) own/\n"):
+            open_or_convert(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "columns", "says"),
+    [
+        ({"task": "binary"}, {}, ["samples.csv: class\n", "no such column", "whole numbers from 0", "data.task=regression"]),
+        (
+            {"task": "regression"},
+            {"class": ["0", "1"] * 8, "label": None},
+            ["samples.csv: label\n", "no such column", "multiclass or binary"],
+        ),
+        ({"task": "binary"}, {"class": ["0", "1", "2", "1"] * 4}, ["samples.csv: class\n", "the classes 0, 1, 2", "0 and 1"]),
+        ({"task": "binary"}, {"class": ["0", "1.5"] * 8}, ["samples.csv: class, line 3\n", "'1.5'", "a whole number from 0"]),
+        ({"label_range": [-3, 5]}, {"label": [*["1"] * 6, "7", *["1"] * 9]}, ["samples.csv: label, line 8\n", "the first 7 in", "[-3,7]"]),
+    ],
+)
+@pytest.mark.parametrize("converted", [False, True])
+def test_labels_that_do_not_fit_are_named_as_the_csv_has_them(
+    options: dict[str, Any], columns: dict[str, Any], says: list[str], converted: bool, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    write_folder(own, **columns) if "label" not in columns or columns["label"] else write_folder(own, **{"class": columns["class"]})
+    if columns.get("label", "") is None:
+        change_csv(own / "samples.csv", lambda rows: [row.pop(2) for row in rows])
+    if converted and "1.5" not in columns.get("class", ()):
+        open_or_convert(own)
+    with pytest.raises(DataError) as error:
+        FeatureDataModule(path=own, **options).setup()
+    for part in (str(own), *says):
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize("by_sample", [False, True])
+def test_features_that_are_not_finite_are_named_by_file_and_sample(by_sample: bool, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    written = write_folder(own, by_sample)
+    row = written["split"].index("valid")
+    sample = written["ids"][row]
+    path = own / "vision" / f"{sample}.npy" if by_sample else own / "vision.npy"
+    x = np.load(path)
+    (x if by_sample else x[row])[0, 1] = np.nan
+    np.save(path, x)
+    with pytest.raises(DataError) as error:
+        FeatureDataModule(path=own).setup()
+    where = f"{path}\n" if by_sample else f"{path}: sample {sample}\n"
+    for part in (where, f"1 NaN or infinite values in 1 frames of valid/vision; the first in sample '{sample}'"):
+        assert part in str(error.value)
+
+
+def test_small_splits_are_told_of(tmp_path: Path) -> None:
+    write_folder(tmp_path / "own")
+    module = FeatureDataModule(path=tmp_path / "own")
+    module.setup()
+    assert module.warnings[:2] == FEW == inspect_file(tmp_path / "own").notes[-2:]
 
 
 @pytest.mark.usefixtures("nothing_left")

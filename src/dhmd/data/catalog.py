@@ -47,11 +47,12 @@ def which_file(name: str, expects: str | None) -> str:
         name: of the data set.
         expects: name of the published file it wants, if one.
     """
-    wanted = "a feature pickle with the splits train, valid and test"
+    wanted = "a feature pickle with the splits train, valid and test, or a folder of npy files with a csv (docs/data.md)"
     if expects is not None:
         file = published_files()[expects]
         wanted = f"{file.file} of {file.dataset}, SHA-256 {file.sha256} (source: {file.source})"
+    do = "data.path=/folder/file.pkl" if expects else "data.path=/folder/file.pkl or data.path=/folder"
     return (
         f"data.path: no feature file is named for data={name}\n  found:      nothing\n  expected:   {wanted}\n"
-        "  what to do: data.path=/folder/file.pkl, or data=demo for the embedded synthetic corpus"
+        f"  what to do: {do}, or data=demo for the embedded synthetic corpus"
     )

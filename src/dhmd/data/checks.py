@@ -9,7 +9,7 @@ import torch
 
 from dhmd.batch import Task
 from dhmd.data.catalog import identify, published_files
-from dhmd.data.corpus import check_label_range
+from dhmd.data.places import check_label_range, feature_place, first_non_finite, label_place
 from dhmd.data.problem import problem
 from dhmd.data.statistics import varies
 from dhmd.data.store import Store
@@ -34,24 +34,25 @@ def task_labels(store: Store, path: Path | str, task: Task, label_range: tuple[f
     labels = {s: store.labels(s, kind) for s in store.splits}
     present = {s: x for s, x in labels.items() if x is not None}
     if len(present) < len(labels):
-        raise problem(
-            path,
-            f"train/{kind}_labels",
-            found="no such labels",
-            expected=f"{kind}_labels, which data.task={task} needs",
-            do="add them to the file, or choose another data.task",
-        )
+        file, key = label_place(path, "train", kind)
+        if not Path(path).expanduser().is_dir():
+            raise problem(
+                path, key, found="no such labels", expected=f"{kind}_labels, which data.task={task} needs",
+                do="add them to the file, or choose another data.task",
+            )  # fmt: skip
+        what = "a column label of numbers" if task == "regression" else "a column class of whole numbers from 0"
+        do = f"add the column, or choose data.task={'multiclass or binary' if task == 'regression' else 'regression'}"
+        raise problem(file, what.split()[2], found="no such column", expected=f"{what}, which data.task={task} needs", do=do)
     if task == "regression":
         for split, x in present.items():
-            check_label_range(x, *label_range, path, f"{split}/regression_labels")
+            check_label_range(x, *label_range, path, split, store.ids(split))
         return {s: torch.from_numpy(x) for s, x in present.items()}, 1
     classes = np.unique(present["train"])
     n = len(classes)
     for split, x in present.items():
         if not np.array_equal(classes, np.arange(n)) or (task == "binary" and n != 2) or x.min() < 0 or x.max() >= n:
             raise problem(
-                path,
-                f"{split}/classification_labels",
+                *label_place(path, split, kind),
                 found=f"the classes {', '.join(str(c) for c in np.unique(x)[:20])} (train: {', '.join(str(c) for c in classes[:20])})",
                 expected="0 and 1" if task == "binary" else "classes from 0 without gaps, every one of them in train",
                 do="renumber the classes, or choose another data.task",
@@ -65,15 +66,18 @@ def refuse_non_finite(store: Store, path: Path | str) -> None:
     """Refuse NaN and infinite features.
 
     Raises:
-        DataError: there are some; the message counts them by split and modality.
+        DataError: there are some; the message counts them by split and modality, and names the first sample.
     """
-    counts = {f"{s}/{store.keys[m]}": store.non_finite(s)[m] for s in store.splits for m in store.modalities}
-    bad = {key: c for key, c in counts.items() if c[0]}
+    counts = {(s, m): store.non_finite(s)[m] for s in store.splits for m in store.modalities}
+    bad = {at: c for at, c in counts.items() if c[0]}
     if bad:
+        split, modality = next(iter(bad))
+        row = first_non_finite(store.features(split)[modality])
+        sample = store.ids(split)[row or 0]
+        every = [f"{values} NaN or infinite values in {frames} frames of {s}/{store.keys[m]}" for (s, m), (values, frames) in bad.items()]
         raise problem(
-            path,
-            next(iter(bad)),
-            found=", ".join(f"{values} NaN or infinite values in {frames} frames of {key}" for key, (values, frames) in bad.items()),
+            *feature_place(path, split, store.keys[modality], sample),
+            found=f"{', '.join(every)}; the first in sample {sample!r}",
             expected="finite features, as data.non_finite=error wants",
             do="set data.non_finite=zero to read them as 0, or extract these features again",
         )

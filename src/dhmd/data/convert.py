@@ -15,10 +15,11 @@ from typing import IO
 
 import platformdirs
 
-from dhmd.data.corpus import KEYS, Corpus, check_corpus, check_label_range
+from dhmd.data.corpus import KEYS, Corpus, check_corpus
 from dhmd.data.hdf5 import write_store
-from dhmd.data.layouts.folder import DESCRIBES, Folder, folder_at
+from dhmd.data.layouts.folder import DESCRIBES, Folder, folder_at, modality_keys
 from dhmd.data.pickles import load
+from dhmd.data.places import check_label_range
 from dhmd.data.problem import problem
 from dhmd.data.source import Source, sha256_of, state_of
 from dhmd.data.store import MAGIC, Store
@@ -92,7 +93,7 @@ def open_or_convert(
         if label_range is not None:
             for name, split in corpus.splits.items():
                 if split.regression is not None:
-                    check_label_range(split.regression, *label_range, path, f"{name}/regression_labels")
+                    check_label_range(split.regression, *label_range, path, name, split.ids)
         return _write(corpus, places, Source(path.name, before.size, sha256), before.mtime_ns)
 
 
@@ -107,15 +108,13 @@ def open_source(path: Path) -> Iterator[IO[bytes] | Folder]:
     if path.is_dir():
         folder = folder_at(path)
         if folder is None:
-            inside = _pickles_in(path)
-            found = f"a folder with {inside}" if inside else "a folder without pickles, and not one csv"
-            raise problem(path, "", found=found, expected=f"one feature pickle or store, or {DESCRIBES}", do="name the file in data.path")
+            raise _no_folder(path)
         yield folder
         return
     try:
         file = path.open("rb")
     except FileNotFoundError:
-        beside = _pickles_in(path.parent)
+        beside = _sources_in(path.parent)
         hint = f"; that folder has {beside}" if beside else ""
         raise problem(path, "", found=f"no such file{hint}", expected="a feature pickle, a store or a folder of arrays", do=do) from None
     except OSError as error:
@@ -125,9 +124,26 @@ def open_source(path: Path) -> Iterator[IO[bytes] | Folder]:
         yield file
 
 
-def _pickles_in(folder: Path) -> str:
+def _no_folder(path: Path) -> DataError:
+    """Why a folder is no folder of arrays."""
+    tables, arrays = sorted(p.name for p in path.glob("*.csv")), bool(modality_keys(path))
+    if len(tables) > 1 and arrays:
+        found = f"several csv files: {', '.join(tables[:5])}"
+        return problem(path, "", found=found, expected="one, which lists the samples", do="move the others away")
+    inside = _sources_in(path)
+    if arrays and not inside:
+        do = "add such a csv, with the lines in the order of the rows of the arrays; dhmd predict reads the folder without one"
+        return problem(path, "", found="npy files and no csv", expected=DESCRIBES, do=do)
+    found = f"a folder with {inside}" if inside else "a folder without pickles, and not one csv"
+    return problem(path, "", found=found, expected=f"one feature pickle or store, or {DESCRIBES}", do="name the file in data.path")
+
+
+def _sources_in(folder: Path) -> str:
+    """The folders of arrays, pickles and stores in a folder, for messages."""
     try:
-        names = sorted(p.name for p in folder.iterdir() if p.name.endswith((".pkl", ".pickle", ".dhmd.h5")))
+        there = sorted(folder.iterdir())
+        names = [f"{p.name}/" for p in there if p.is_dir() and any(p.glob("*.csv")) and (any(p.glob("*.npy")) or any(p.glob("*/*.npy")))]
+        names += [p.name for p in there if p.name.endswith((".pkl", ".pickle", ".dhmd.h5"))]
     except OSError:
         return ""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

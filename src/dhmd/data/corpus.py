@@ -262,20 +262,3 @@ def _check_apart(corpus: Corpus, a: str, b: str, path: Path) -> None:
         corpus.about.notes.append(
             f"{len(both)} videos have clips in both {a} and {b}, the first {both[0]!r}: the splits are not independent"
         )
-
-
-def check_label_range(labels: npt.NDArray[Any], low: float, high: float, path: Path | str, key: str) -> None:
-    """Check that labels lie in [low, high].
-
-    Raises:
-        DataError: a label is outside; the message names the first and the count.
-    """
-    outside = np.flatnonzero((labels < low) | (labels > high))
-    if len(outside):
-        raise problem(
-            path,
-            key,
-            found=f"{len(outside)} labels outside the range, from {labels.min():g} to {labels.max():g}; the first in row {outside[0]}",
-            expected=f"labels from {low:g} to {high:g}",
-            do=f"rescale the labels, or widen the range with data.label_range=[{min(labels.min(), low):g},{max(labels.max(), high):g}]",
-        )

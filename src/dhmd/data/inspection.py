@@ -17,7 +17,7 @@ from dhmd.data.pickles import load
 from dhmd.data.progress import progress
 from dhmd.data.ranges import CHUNK
 from dhmd.data.source import sha256_of, state_of
-from dhmd.data.statistics import FrameStatistics, count_non_finite, varies
+from dhmd.data.statistics import FrameStatistics, count_non_finite, few_samples, varies
 from dhmd.data.store import MAGIC, Store
 
 
@@ -168,7 +168,7 @@ def _inspection(path: Path, kind: str, corpus: Corpus, size: int, sha256: str) -
         tokens=None if train.tokens is None else train.tokens.shape[2],
         texts=train.raw_text is not None,
         modalities=modalities,
-        notes=list(corpus.about.notes),
+        notes=[*corpus.about.notes, *few_samples({name: len(split) for name, split in corpus.splits.items()})],
     )
 
 

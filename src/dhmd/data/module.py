@@ -24,6 +24,7 @@ from dhmd.data.loader import FeatureLoader
 from dhmd.data.options import check_choices, synthetic_options
 from dhmd.data.problem import problem
 from dhmd.data.resplit import VIDEO, Resplit, ResplitStore
+from dhmd.data.statistics import few_samples
 from dhmd.data.store import Store
 from dhmd.data.tokens import Tokenizer, Tokens, tokens_of_splits
 from dhmd.errors import UsageError
@@ -153,7 +154,8 @@ class FeatureDataModule(LightningDataModule):
             )
         if self.non_finite == "error":
             refuse_non_finite(store, file)
-        self.warnings = [*store.notes, *zeroed_values(store), *constant_modalities(store), *unpublished(store, self.expects)]
+        few = few_samples({s: store.size(s) for s in store.splits})
+        self.warnings = [*store.notes, *few, *zeroed_values(store), *constant_modalities(store), *unpublished(store, self.expects)]
         for warning in self.warnings:
             log.warning("%s: %s", self.name, warning)
         if self.standardise and not self._scaling_loaded:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
 from dhmd.data.ranges import CHUNK
 
 VALUES = 4_000_000  # looked at together in float64
+
+FEW = 10
+"""A split with fewer samples is told of."""
 
 
 def count_non_finite(x: npt.NDArray[np.float32]) -> tuple[int, int]:
@@ -61,3 +66,9 @@ def _merge(total: npt.NDArray[np.float64], frames: npt.NDArray[np.float64]) -> n
     both = np.maximum(total[0] + n, 1)
     delta = mean - total[1]
     return np.stack([total[0] + n, total[1] + delta * n / both, total[2] + squares + delta**2 * total[0] * n / both])
+
+
+def few_samples(sizes: Mapping[str, int]) -> list[str]:
+    """A sentence for each of valid and test that is too small to say much; sizes are samples by split."""
+    told = {"valid": "which epoch is best is chosen nearly by chance", "test": "results on them say little"}
+    return [f"{s} has only {sizes[s]} samples: {what}" for s, what in told.items() if 0 < sizes.get(s, 0) < FEW]
