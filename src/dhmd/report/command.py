@@ -48,4 +48,5 @@ def report(
     except OSError as error:
         raise UsageError(f"{output}: cannot be written ({error.strerror or error}); choose another file with -o") from error
     others = f", {len(found.missing)} more named as missing" if found.missing else ""
-    return f"{found.finished} finished runs{others}, {len(found.details)} in detail: {output} ({len(page.encode()) / 1e6:.1f} MB)"
+    runs = "run" if found.finished == 1 else "runs"
+    return f"{found.finished} finished {runs}{others}, {len(found.details)} in detail: {output} ({len(page.encode()) / 1e6:.1f} MB)"
