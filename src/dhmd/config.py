@@ -37,6 +37,7 @@ TARGETS = frozenset(
         "dhmd.training.accumulation.MeanAccumulation",
         "dhmd.training.accumulation.SumAccumulation",
         "dhmd.training.checkpoints.Checkpoints",
+        "dhmd.tracking.logger.QuietWandbLogger",
         "dhmd.training.optimisation.Optimisation",
         "dhmd.training.progress.EpochLine",
         "dhmd.training.validation_loss.RoundedBatchMean",

@@ -8,6 +8,8 @@ import pytest
 from test_figures import texts
 
 from dhmd.analysis.edge_classes import edge_distributions, edges_by_class, edges_by_epoch
+from dhmd.analysis.edges import edge_history
+from dhmd.batch import MODALITIES
 from dhmd.evaluation.record import ByEpoch, EdgeRecord
 from dhmd.exploration.analysed import gather
 from dhmd.exploration.content import compute, figures
@@ -49,6 +51,44 @@ def test_the_prior_stands_in_every_panel_of_the_edges(drawn, content):
     for name in ("edges_classes_heterogeneous", "edges_epochs_heterogeneous"):
         lines = [next(line for line in axes.lines if line.get_label() == "prior") for axes in drawn[name].axes]
         assert [line.get_ydata()[0] for line in lines] == pytest.approx(prior)
+
+
+@pytest.mark.parametrize("prior", [0.92, 0.0])
+def test_a_prior_far_from_the_weights_leaves_them_their_scale(prior, monkeypatch):
+    pairs = tuple((t, s) for s in MODALITIES for t in MODALITIES if t != s)
+    generator = np.random.default_rng(0)
+    weights = 1 / 6 + generator.uniform(-0.0015, 0.0015, (60, 6))
+    by_class = 1 / 6 + generator.uniform(-0.0015, 0.0015, (5, 7, 6))
+    record = EdgeRecord(pairs, np.full(6, prior), by_class.mean(axis=1), weights, by_class)
+    training = ByEpoch(np.arange(-3, 4), np.full(7, 1 / 7), {})
+    label = np.arange(60) % 7 - 3.0
+    drawn = {
+        "samples": edge_distributions({"homogeneous": record}, "a"),
+        "classes": edges_by_class(record, label, "regression", "b"),
+        "epochs": edges_by_epoch(record, training, np.arange(5), "regression", "c", 2),
+        "history": edge_history({"homogeneous": record}, np.arange(5), "d", 2),
+    }
+    arrow = f"{'↑' if prior else '↓'} "
+    for name, figure in drawn.items():
+        seen = texts(figure, monkeypatch)
+        low, high = figure.axes[0].get_ylim()
+        assert 0.1 < low < high < 0.2, name
+        assert high - low < 0.006, name
+        if name == "history":
+            beside = figure.axes[1]
+            assert beside.get_ylim()[0] <= prior <= beside.get_ylim()[1]
+            assert "prior of the\nconfiguration,\nown scale" in [text.get_text() for text in seen]
+        else:
+            assert sum(text.get_text().startswith(arrow) for text in seen) == 6, name
+            assert "prior of the configuration (arrow: beyond the axis)" in [text.get_text() for text in figure.legends[0].get_texts()]
+            assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1, name
+
+
+def test_a_prior_within_reach_is_on_the_scale_of_the_weights(drawn, content):
+    axes, beside = drawn["edges_epochs"].axes[:2]
+    assert axes.get_ylim() == beside.get_ylim()
+    marks = [line.get_ydata()[0] for line in beside.lines]
+    assert marks == pytest.approx(content.analysed.record.edges["homogeneous"].prior)
 
 
 def test_a_line_a_class_and_none_for_an_empty_one(drawn, content):

@@ -95,6 +95,23 @@ def test_every_metric_has_its_panel_in_the_right_unit(drawn):
     assert panels["ACC7, %"].lines[0].get_ydata().max() > 1
     assert panels["Corr"].lines[0].get_ydata().max() <= 1
     assert len(panels) == 10
+    rows = {round(axes.get_position().y0, 3) for axes in panels.values()}
+    assert len(rows) == 2
+    assert [bool(axes.get_xlabel()) for axes in panels.values()] == [False] * 5 + [True] * 5
+
+
+def test_an_ablation_is_named_in_every_title_and_leaves_no_figure(tmp_path, monkeypatch):
+    run = read_run(make_run(tmp_path / "a", n=40, epochs=5, ablation="no_cross_modal_attention"))
+    for name, figure in figures(run):
+        assert "(ablation no_cross_modal_attention)" in figure.get_suptitle().replace("\n", " "), name
+        texts(figure, monkeypatch)
+        box = figure._suptitle.get_window_extent()
+        assert box.x0 >= 0, name
+        assert box.x1 <= figure.bbox.x1, name
+
+
+def test_the_colour_of_labels_is_called_label(drawn):
+    assert [axes.get_ylabel() for axes in drawn["embeddings"].axes if axes.get_ylabel()] == ["label", "label"]
 
 
 def test_arrows_carry_the_weights(tmp_path):

@@ -63,6 +63,13 @@ def test_columns_that_say_the_same_are_left_out_and_others_shown():
     assert cells(text)[2][:3] == ["dhmd", "bert", "–"]
 
 
+def test_an_ablation_is_said_where_all_rows_have_it():
+    text = markdown(tables_of([make_entry(ablation="no_gd"), make_entry(model="dmd", ablation="no_gd")]))
+    assert cells(text)[0][:2] == ["model", "ablation"]
+    assert [row[1] for row in cells(text)[2:]] == ["no_gd", "no_gd"]
+    assert "ablation" not in cells(markdown(tables_of([make_entry(ablation="full")])))[0]
+
+
 def test_rows_that_differ_in_numbers_only_are_told_apart():
     text = markdown(tables_of([make_entry(), make_entry(configuration="1234567890")]))
     assert [row[1] for row in cells(text)[2:]] == ["1234567", "abcdef0"]

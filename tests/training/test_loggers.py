@@ -40,7 +40,10 @@ def test_wandb_is_offline_by_default_knows_the_configuration_and_is_finished(tin
     assert (seen["group"], seen["name"], seen["tags"]) == (None, tmp_path.name, ["demo", "dhmd"])
     assert wandb.run is None
     assert list((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))
-    assert "wandb sync" not in "".join(capfd.readouterr())
+    assert "anonymous" not in seen, "W&B warns of it"
+    said = "".join(capfd.readouterr())
+    assert "wandb sync" not in said
+    assert "WARNING" not in said
 
 
 def test_wandb_is_finished_when_training_fails(tiny, tmp_path, monkeypatch):

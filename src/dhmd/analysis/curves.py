@@ -79,8 +79,8 @@ def _spoken(term: str) -> str:
 
 
 def _panels(n: int, title: str) -> tuple[Figure, list[Axes]]:
-    columns = min(n, _COLUMNS)
-    rows = math.ceil(n / columns)
+    rows = math.ceil(n / _COLUMNS)
+    columns = math.ceil(n / rows)  # rows of one length, or one less in the last
     figure = new_figure(1.75 * columns + 0.2, 1.4 * rows + 0.8, title)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
     panels = list(grid.flat)
@@ -95,7 +95,8 @@ def _line(axes: Axes, epoch: NDArray[Any], value: NDArray[Any], colour: str, lab
 
 
 def _finish(figure: Figure, panels: Sequence[Axes]) -> None:
-    for axes in panels[-_COLUMNS:]:  # the lowest of each column
+    columns = math.ceil(len(panels) / math.ceil(len(panels) / _COLUMNS))
+    for axes in panels[-columns:]:  # the lowest of each column
         axes.set_xlabel("epoch")
         axes.tick_params(labelbottom=True)
     handles, labels = panels[0].get_legend_handles_labels()

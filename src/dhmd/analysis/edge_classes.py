@@ -1,4 +1,4 @@
-"""Edge weights over samples, classes and epochs, drawn against the prior."""
+"""Edge weights over samples, classes and epochs, drawn against the prior, on a scale around the weights."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dhmd.analysis.activations import Array, class_numbers
+from dhmd.analysis.edge_scale import key, limits, mark_prior
 from dhmd.analysis.style import PALETTE, SENTIMENT, class_name, colours, drawing, epochs_axis, new_figure
 from dhmd.batch import Task
 from dhmd.evaluation.record import ByEpoch, EdgeRecord
 
 _COLUMNS = 6
-_PRIOR = "#333333"
 
 
 def edge_distributions(edges: Mapping[str, EdgeRecord], title: str) -> Figure:
@@ -29,7 +29,8 @@ def edge_distributions(edges: Mapping[str, EdgeRecord], title: str) -> Figure:
     with drawing():
         widest = max(len(record.pairs) for record in edges.values())
         figure = new_figure((0.5 * widest + 0.7) * len(edges) + 0.3, 3.6, title)
-        panels = figure.subplots(1, len(edges), squeeze=False, sharey=True)[0]
+        panels = figure.subplots(1, len(edges), squeeze=False)[0]  # each on its own scale
+        beyond = []
         for axes, (space, record) in zip(panels, edges.items(), strict=True):
             colour = colours(list(dict.fromkeys(teacher for teacher, _ in record.pairs)))
             weights = np.asarray(record.test, np.float64)
@@ -39,19 +40,20 @@ def edge_distributions(edges: Mapping[str, EdgeRecord], title: str) -> Figure:
             low, middle, high = np.quantile(weights, [0.25, 0.5, 0.75], axis=0)
             axes.vlines(range(len(record.pairs)), low, high, color=[colour[teacher] for teacher, _ in record.pairs], linewidth=4)
             axes.scatter(range(len(record.pairs)), middle, color="white", s=7, zorder=3)
+            ends = limits(weights, record.prior)
+            axes.set_ylim(ends)
             if record.prior is not None:
-                axes.hlines(
-                    record.prior, *(np.arange(len(record.pairs)) + d for d in (-0.42, 0.42)), color=_PRIOR, linewidth=1.2, label="prior"
-                )
+                beyond += [mark_prior(axes, float(p), ends, (e - 0.42, e + 0.42)) for e, p in enumerate(record.prior)]
             axes.set_xticks(
                 range(len(record.pairs)), [f"{t} → {s}" for t, s in record.pairs], rotation=45, ha="right", rotation_mode="anchor"
             )
             axes.set_title(space, loc="left")
-            axes.set_ylim(bottom=0)
             axes.grid(axis="y")
             axes.set_axisbelow(True)
+            axes.ticklabel_format(axis="y", useOffset=False)
         panels[0].set_ylabel("edge weight of a sample")
-        _legend(figure, panels)
+        if beyond:
+            figure.legend(handles=[key(dashed=False, beyond=any(beyond))], loc="outside lower center")
     return figure
 
 
@@ -78,7 +80,7 @@ def edges_by_class(record: EdgeRecord, label: Array, task: Task, title: str) -> 
             axes.set_xlim(-0.5, len(classes) - 0.5)
             axes.grid(axis="y")
             axes.set_axisbelow(True)
-        _finish(figure, panels, record, "labelled class", "edge weight, mean ± std of samples")
+        _finish(figure, panels, record, np.stack([mean - std, mean + std]), "labelled class", "edge weight, mean ± std of samples")
     return figure
 
 
@@ -105,7 +107,7 @@ def edges_by_epoch(record: EdgeRecord, training: ByEpoch, epochs: Array, task: T
                 marker = "." if n < 3 else None
                 axes.plot(epochs[:n], by_class[:n, c, e], color=shown, marker=marker, label=f"class {class_name(number, task)}")
             epochs_axis(axes, kept)
-        _finish(figure, panels, record, "epoch", "edge weight, mean of validation")
+        _finish(figure, panels, record, by_class[:n, there], "epoch", "edge weight, mean of validation")
     return figure
 
 
@@ -120,22 +122,23 @@ def _panels(record: EdgeRecord, title: str) -> tuple[Figure, list[Axes]]:
     return figure, grid[:n]
 
 
-def _finish(figure: Figure, panels: list[Axes], record: EdgeRecord, x: str, y: str) -> None:
+def _finish(figure: Figure, panels: list[Axes], record: EdgeRecord, drawn: Array, x: str, y: str) -> None:
+    ends = limits(drawn, record.prior)
+    panels[0].set_ylim(ends)  # of all, as the axis is shared
+    panels[0].ticklabel_format(axis="y", useOffset=False)
+    beyond = []
     for e, (axes, (teacher, student)) in enumerate(zip(panels, record.pairs, strict=True)):
         axes.set_title(f"{teacher} → {student}", loc="left", fontsize=7.5)
         if record.prior is not None:
-            axes.axhline(record.prior[e], color=_PRIOR, linewidth=1.0, linestyle="--", label="prior")
+            beyond.append(mark_prior(axes, float(record.prior[e]), ends))
         if e >= len(panels) - _COLUMNS:  # the lowest of each column
             axes.set_xlabel(x)
             axes.tick_params(labelbottom=True)
-    panels[0].set_ylim(0, 1.04 * panels[0].get_ylim()[1])
     figure.supylabel(y, fontsize=8)
-    _legend(figure, panels)
-
-
-def _legend(figure: Figure, panels: Any) -> None:
-    handles = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    if handles:
-        figure.legend(
-            list(handles.values()), list(handles), loc="outside lower center", ncols=min(len(handles), 9, int(figure.get_figwidth() / 0.9))
-        )
+    handles = {
+        label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True) if label != "prior"
+    }
+    shown = [*handles.values(), *([key(dashed=True, beyond=any(beyond))] if beyond else [])]
+    if shown:
+        columns = min(len(shown), 9, int((figure.get_figwidth() - (2.6 if any(beyond) else 1.6)) / 0.95))  # the prior's name is longest
+        figure.legend(handles=shown, loc="outside lower center", ncols=columns)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch
 from numpy.typing import NDArray
 
+from dhmd.analysis.edge_scale import NAME, limits
 from dhmd.analysis.style import colours, drawing, epochs_axis, new_figure
 from dhmd.evaluation.record import EdgeRecord
 
@@ -36,12 +37,14 @@ def edge_graphs(edges: Mapping[str, EdgeRecord], title: str, split: str = "test"
         for row, (space, record) in zip(grid, edges.items(), strict=True):
             learned = None if record.test is None else record.test.mean(axis=0)
             _graph(row[0], record.pairs, learned, f"{space}: learned, mean of the {split} set")
-            _graph(row[1], record.pairs, record.prior, f"{space}: prior")
+            _graph(row[1], record.pairs, record.prior, f"{space}: {NAME}")
     return figure
 
 
 def edge_history(edges: Mapping[str, EdgeRecord], epoch: NDArray[Any], title: str, chosen: int | None = None) -> Figure:
-    """Mean validation weight of each edge by epoch, one panel a space; dashes at the right mark the prior.
+    """Mean validation weight of each edge by epoch, one panel a space, and the prior in a narrow panel of its own beside it.
+
+    The scale is the weights'; the prior is drawn on the same one where that reaches it, else on its own.
 
     Args:
         edges: by space, those with learned weights.
@@ -49,36 +52,66 @@ def edge_history(edges: Mapping[str, EdgeRecord], epoch: NDArray[Any], title: st
         title: above the figure.
         chosen: the epoch whose weights were kept.
     """
+    seen = {space: record.validation[: len(epoch)] for space, record in edges.items() if record.validation is not None}
+    priors = [record.prior for record in edges.values() if record.prior is not None]
+    prior = np.concatenate(priors) if priors else None
+    ends = limits(np.concatenate([weights.ravel() for weights in seen.values()]), prior)
+    own = prior is not None and not (ends[0] <= prior.min() and prior.max() <= ends[1])
+    if own:
+        ends = limits(np.concatenate([weights.ravel() for weights in seen.values()]), None)
+    widths = [width for space in seen for width in ((1.0,) if edges[space].prior is None else (1.0, 0.22))]
     with drawing():
-        figure = new_figure(3.6 * len(edges) + 1.2, 3.0, title)
-        panels = figure.subplots(1, len(edges), squeeze=False, sharey=True)[0]
-        for axes, (space, record) in zip(panels, edges.items(), strict=True):
-            if record.validation is not None:
-                n = min(len(epoch), len(record.validation))  # a run stopped while writing may have one more of either
-                _history(axes, record, record.validation[:n], epoch[:n])
+        figure = new_figure(3.0 * sum(widths) + 2.0, 3.2, title)
+        panels = iter(figure.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0])
+        for space, weights in seen.items():
+            record, axes = edges[space], next(panels)
+            n = min(len(epoch), len(weights))  # a run stopped while writing may have one more of either
+            _history(axes, record, weights[:n], epoch[:n])
             axes.set_title(space, loc="left")
             axes.set_xlabel("epoch")
             epochs_axis(axes, chosen)
-        panels[0].set_ylim(bottom=0)  # of all, as the axis is shared, and when all is drawn
-        panels[0].set_ylabel("edge weight, mean of validation")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside right center", title="teacher → student\n(marks at the right\nedge: the prior)")
+            axes.set_ylim(ends)
+            axes.ticklabel_format(axis="y", useOffset=False)
+            if record.prior is not None and prior is not None:
+                _prior(next(panels), record, (0.0, max(1.08 * float(prior.max()), 0.01)) if own else ends, own)
+        first = figure.axes[0]
+        first.set_ylabel("edge weight, mean of validation")
+        figure.legend(*first.get_legend_handles_labels(), loc="outside right center", title="teacher → student")
     return figure
 
 
-def _history(axes: Axes, record: EdgeRecord, weights: NDArray[Any], epoch: NDArray[Any]) -> None:
-    colour = colours(_nodes(record.pairs))
+def _styles(pairs: Pairs) -> list[tuple[str, str]]:
+    """Line style and colour of each edge: a colour a teacher, a dash pattern a student."""
+    colour = colours(_nodes(pairs))
     drawn: dict[str, int] = {}
-    for i, (teacher, student) in enumerate(record.pairs):
-        style = ("-", "--", "-.", ":")[drawn.get(teacher, 0) % 4]  # a colour a teacher, a dash pattern a student
+    styles = []
+    for teacher, _ in pairs:
+        styles.append((("-", "--", "-.", ":")[drawn.get(teacher, 0) % 4], colour[teacher]))
         drawn[teacher] = drawn.get(teacher, 0) + 1
-        marker = "." if len(epoch) < 3 else None
-        axes.plot(epoch, weights[:, i], style, color=colour[teacher], marker=marker, label=f"{teacher} → {student}")
-        if record.prior is not None:
-            step = min(0.014, 0.168 / len(record.pairs))
-            at = [1.005 + step * i, 1.003 + step * (i + 1)]  # side by side, for equal priors
-            beside = axes.get_yaxis_transform()
-            axes.plot(at, [record.prior[i]] * 2, color=colour[teacher], linewidth=3, solid_capstyle="butt", transform=beside, clip_on=False)
+    return styles
+
+
+def _history(axes: Axes, record: EdgeRecord, weights: NDArray[Any], epoch: NDArray[Any]) -> None:
+    marker = "." if len(epoch) < 3 else None
+    for i, ((teacher, student), (style, colour)) in enumerate(zip(record.pairs, _styles(record.pairs), strict=True)):
+        axes.plot(epoch, weights[:, i], style, color=colour, marker=marker, label=f"{teacher} → {student}")
+
+
+def _prior(axes: Axes, record: EdgeRecord, ends: tuple[float, float], own: bool) -> None:
+    """A bar an edge, side by side, as several may be equal."""
+    for i, (value, (_, colour)) in enumerate(zip(np.asarray(record.prior), _styles(record.pairs), strict=True)):
+        axes.plot([i - 0.45, i + 0.45], [value, value], color=colour, linewidth=3, solid_capstyle="butt")
+    axes.set_xticks([])
+    axes.set_xlabel(NAME.replace("the ", "the\n") + (",\nown scale" if own else ""), fontsize=7)
+    axes.set_ylim(ends)
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+    if own:
+        axes.yaxis.tick_right()
+        axes.spines["left"].set_visible(False)
+        axes.spines["right"].set_visible(True)
+    else:
+        axes.tick_params(labelleft=False)
 
 
 def _graph(axes: Axes, pairs: Pairs, weights: NDArray[Any] | None, title: str) -> None:

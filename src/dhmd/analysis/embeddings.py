@@ -72,7 +72,7 @@ def draw_by_label(figure: Figure, axes: Axes, points: NDArray[Any], label: NDArr
         limit = max(1.0, float(np.abs(label).max()))
         drawn = axes.scatter(points[:, 0], points[:, 1], c=label, cmap=SENTIMENT, vmin=-limit, vmax=limit, s=9, linewidths=0)
         if key:
-            figure.colorbar(drawn, ax=axes, label="sentiment label", shrink=0.8)
+            figure.colorbar(drawn, ax=axes, label="label", shrink=0.8)
         return
     for c in np.unique(label.astype(np.int64)):
         x, y = points[label == c].T

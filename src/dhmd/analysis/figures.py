@@ -14,7 +14,7 @@ from dhmd.analysis.curves import loss_curves, metric_curves
 from dhmd.analysis.edges import edge_graphs, edge_history
 from dhmd.analysis.embeddings import MIN_POINTS, embedding_maps
 from dhmd.analysis.style import save
-from dhmd.evaluation.runs import Run, read_run
+from dhmd.evaluation.runs import Run, model_name, read_run
 
 
 def write_figures(run_dir: Path) -> list[Path]:
@@ -63,6 +63,6 @@ def figures(run: Run) -> Iterator[tuple[str, Figure]]:
 
 
 def run_title(run: Run) -> str:
-    """Model, data and seed, with "synthetic" where the data are."""
+    """Model and ablation, data and seed, with "synthetic" where the data are."""
     data = f"{run.metrics['data']} (synthetic data)" if run.metrics["synthetic"] else run.metrics["data"]
-    return f"{run.metrics['model']} on {data}, seed {run.metrics['seed']}"
+    return f"{model_name(run.metrics['model'], run.metrics.get('ablation'))} on {data}, seed {run.metrics['seed']}"

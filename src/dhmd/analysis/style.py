@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,7 +55,8 @@ def new_figure(width: float, height: float, title: str) -> Figure:
     """An empty figure on the Agg canvas, in inches, known to no window manager."""
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    figure.suptitle(title)
+    letters = int(width / 0.072)  # of the title's font, on a line
+    figure.suptitle("\n".join(part for line in title.split("\n") for part in textwrap.wrap(line, letters)))
     return figure
 
 

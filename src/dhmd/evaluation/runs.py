@@ -120,6 +120,11 @@ def read_run(folder: Path, *, finished: bool = True) -> Run:
     )
 
 
+def model_name(model: str, ablation: str | None) -> str:
+    """What was trained, for titles: the network preset, and the ablation where there is one."""
+    return f"{model} (ablation {ablation})" if ablation and ablation != "full" else model
+
+
 def is_run(folder: Path) -> bool:
     """Whether a folder is one run's, finished or not."""
     return (folder / "config.yaml").is_file() or (folder / "metrics.json").is_file()

@@ -11,7 +11,7 @@ from dhmd.evaluation.differences import differences
 from dhmd.evaluation.entries import Group, Table
 from dhmd.evaluation.metrics import LABELS, NOT_A_SHARE
 from dhmd.evaluation.published import PublishedRow, published_rows, relative_gains
-from dhmd.evaluation.reference import pairings
+from dhmd.evaluation.reference import WHOLE, pairings
 from dhmd.evaluation.sheets import Document, Sheet, to_markdown
 from dhmd.evaluation.statistics import Interval, Summary
 
@@ -122,12 +122,12 @@ def chosen(table: Table, metrics: Sequence[str]) -> list[str]:
 
 
 def _own_rows(table: Table, metrics: Sequence[str], intervals: Mapping[tuple[str, ...], Bootstrapped] | None) -> list[list[str]]:
-    """Header and a row a group; columns that say the same in every row are left out."""
+    """Header and a row a group; columns that say the same in every row are left out, but never an ablation."""
     first = table.groups
     columns = {"model": [g.first.model for g in first]}
     for name in ("text_encoder", "ablation"):
         values = [str(getattr(g.first, name)) for g in first]
-        if len(set(values)) > 1:
+        if len(set(values)) > 1 or (name == "ablation" and values[0] not in WHOLE):  # an ablation is never left out
             columns[name.replace("_", " ")] = [value or _NONE for value in values]
     named = list(zip(*columns.values(), strict=True))
     if len(set(named)) < len(named):  # only numbers were overridden: tell the rows apart

@@ -13,7 +13,7 @@ from dhmd.analysis.figures import run_title
 from dhmd.batch import Task
 from dhmd.errors import RunError, UsageError
 from dhmd.evaluation.record import Array, EdgeRecord, Record
-from dhmd.evaluation.runs import Run, read_run
+from dhmd.evaluation.runs import Run, model_name, read_run
 from dhmd.training.build import whole_split
 from dhmd.training.collect import Collected, collect
 from dhmd.training.record import RunFolder
@@ -31,7 +31,7 @@ class Analysed:
         record: the arrays; all by sample are those of ``split``, those by epoch the validation split's.
         task: what the label is.
         split: valid or test.
-        title: model, data (called synthetic where they are), seed and split.
+        title: model and ablation, data (called synthetic where they are), seed and split.
         source: where the arrays by sample come from.
         synthetic: whether the data is generated.
         epochs: (epochs,) their numbers; None where nothing was trained here.
@@ -95,7 +95,7 @@ def _collected(path: Path, run: Run | None, data: Path | None, split: str, devic
     if run is not None:
         seen = _with_training(seen, run.record())
     name = loaded.data.name if data is None else data.name
-    model = config["labels"]["model"]
+    model = model_name(config["labels"]["model"], config["labels"].get("ablation"))
     synthetic = " (synthetic data)" if loaded.data.synthetic else ""
     title = f"{model} on {name}{synthetic}, {'imported' if run is None else 'seed ' + str(config['seed'])}, {split} split"
     source = f"the network on {name}, {split} split"

@@ -45,7 +45,11 @@ def print_analysis(analysis: Analysis, console: Console | None = None) -> None:
 
 def _edges(rows: Sequence[Row]) -> Table | None:
     shown = {(f"{row['teacher']} → {row['student']}", row["space"]): _edge(row) for row in rows if row["class"] == ALL}
-    return _by_space("edge weights, mean ± standard deviation of samples (prior)", "teacher → student", shown)
+    return _by_space(
+        "edge weights, mean ± standard deviation of samples\n(prior of the configuration: model.<space>.distillation.prior)",
+        "teacher → student",
+        shown,
+    )
 
 
 def _edge(row: Row) -> str:
@@ -81,8 +85,8 @@ def _probes(rows: Sequence[Row]) -> Table | None:
         (f"{row['target']} from {row['modality']}, {row['score']}", row["space"]): f"{row['value']:.3f} ({row['shuffled']:.3f})"
         for row in rows
     }
-    title = "linear readers of the embeddings (of a shuffled target)\nout of fold within the split, videos kept together"
-    return _by_space(title, "read", shown)
+    how = rows[0]["protocol"] if rows else ""
+    return _by_space(f"linear readers of the embeddings (of a shuffled target)\n{how}", "read", shown)
 
 
 def _by_space(title: str, what: str, cells: Mapping[tuple[str, str], str]) -> Table | None:

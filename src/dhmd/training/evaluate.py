@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from dhmd.batch import Task
 from dhmd.errors import RunError, UsageError
 from dhmd.training.build import whole_split
 from dhmd.training.collect import Collected, collect
@@ -21,6 +22,7 @@ class Evaluation:
     collected: Collected
     convention: str
     synthetic: bool
+    task: Task
 
 
 def evaluate(
@@ -51,4 +53,4 @@ def evaluate(
     run = load_run(path, data_path)
     task, convention = run.module.spec.task, run.config["convention"]
     found = collect(run.network, whole_split(run.data, split), run.data.ids(split), task, run.module.optimisation.validation_loss, where)
-    return Evaluation(found.metrics(task, convention), found, convention, run.data.synthetic)
+    return Evaluation(found.metrics(task, convention), found, convention, run.data.synthetic, task)

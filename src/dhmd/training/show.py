@@ -10,7 +10,7 @@ from rich.table import Table
 
 from dhmd.evaluation.entries import configuration_digest
 from dhmd.evaluation.metrics import LABELS, NOT_A_SHARE
-from dhmd.evaluation.runs import Run, read_run
+from dhmd.evaluation.runs import Run, model_name, read_run
 from dhmd.training.evaluate import Evaluation
 
 
@@ -29,8 +29,13 @@ def print_run(path: Path, console: Console | None = None) -> None:
         facts.add_row(name, value)
     console.print(facts)
     validation = next(row for row in metrics["validation"] if row["epoch"] == chosen)
-    title = f"{metrics['model']} on {metrics['data']}{_synthetic(metrics['synthetic'])}, seed {metrics['seed']}"
-    console.print(_metrics_table(title, {f"validation, epoch {chosen}": validation, "test": metrics["test"]}, metrics["convention"]))
+    model = model_name(metrics["model"], metrics.get("ablation"))
+    title = f"{model} on {metrics['data']}{_synthetic(metrics['synthetic'])}, seed {metrics['seed']}"
+    console.print(
+        _metrics_table(
+            title, {f"validation, epoch {chosen}": validation, "test": metrics["test"]}, _convention(metrics["task"], metrics["convention"])
+        )
+    )
     figures = sorted((path / "figures").glob("*.png"))
     if figures:
         console.print(f"figures: {path / 'figures'} ({', '.join(figure.stem for figure in figures)})", soft_wrap=True)
@@ -41,7 +46,7 @@ def print_evaluation(evaluation: Evaluation, split: str, console: Console | None
     """Print the metrics of one evaluated split."""
     console = console or _console()
     title = f"{len(evaluation.collected.ids)} samples{_synthetic(evaluation.synthetic)}"
-    console.print(_metrics_table(title, {split: evaluation.metrics}, evaluation.convention))
+    console.print(_metrics_table(title, {split: evaluation.metrics}, _convention(evaluation.task, evaluation.convention)))
 
 
 def _facts(run: Run) -> dict[str, str]:
@@ -49,6 +54,10 @@ def _facts(run: Run) -> dict[str, str]:
     text = metrics.get("text_encoder")
     return {
         "configuration": f"{configuration_digest(run.config)[:12]} (config.yaml without seed, paths and machine)",
+        "model": metrics["model"],
+        "ablation": metrics.get("ablation") or "none",
+        "data": _data(run),
+        "samples": _samples(run),
         "text": str(text),
         "trained parameters": f"{metrics['parameters']:,}",
         "epochs": f"{len(metrics['validation'])}, best {metrics['selection']['epoch']} by validation loss",
@@ -57,7 +66,7 @@ def _facts(run: Run) -> dict[str, str]:
 
 
 def _metrics_table(title: str, columns: Mapping[str, Mapping[str, float]], convention: str) -> Table:
-    table = Table(title=f"{title}\n{convention} convention; accuracies and F1 in percent", title_justify="left")
+    table = Table(title=f"{title}\n{convention}accuracies and F1 in percent", title_justify="left")
     table.add_column("metric")
     for name in columns:
         table.add_column(name, justify="right")
@@ -69,6 +78,21 @@ def _metrics_table(title: str, columns: Mapping[str, Mapping[str, float]], conve
 
 def _number(name: str, value: float) -> str:
     return f"{value:.4f}" if name in NOT_A_SHARE else f"{100 * value:.2f}"
+
+
+def _convention(task: str, convention: str) -> str:
+    """The beginning of a sentence; classes are scored alike everywhere."""
+    return f"{convention} convention; " if task == "regression" else ""
+
+
+def _data(run: Run) -> str:
+    path = run.description.get("path") or (run.config.get("data") or {}).get("path")
+    return f"{run.metrics['data']}{_synthetic(run.metrics['synthetic'])}, {path or 'generated'}"
+
+
+def _samples(run: Run) -> str:
+    counts = run.description.get("samples") or {}
+    return ", ".join(f"{counts[split]} {split}" for split in ("train", "valid", "test") if split in counts) or "not recorded"
 
 
 def _synthetic(synthetic: bool) -> str:
