@@ -38,7 +38,7 @@ print(repr(corpus["test"]["raw_text"][0]), "label", corpus["test"]["regression_l
 # %%
 figure, axes = plt.subplots(figsize=(5, 2.4), layout="constrained")
 axes.hist(corpus["train"]["regression_labels"], bins=np.arange(-3.25, 3.5, 0.5), color="#0072B2", edgecolor="white")
-axes.set(xlabel="label (synthetic)", ylabel="training samples")
+_ = axes.set(xlabel="label (synthetic)", ylabel="training samples")
 
 # %% [markdown]
 # Labels of the 320 synthetic training samples, from −3 (negative) to 3 (positive). How labels are spread says which
@@ -122,7 +122,7 @@ for name in list(columns)[3:]:
 figure, axes = plt.subplots(figsize=(3.4, 3.2), layout="constrained")
 axes.plot([-3, 3], [-3, 3], color="#999999", linewidth=1)
 axes.scatter(label, columns["prediction"][test].astype(float), s=9, color="#D55E00", alpha=0.6, linewidths=0)
-axes.set(xlabel="label (synthetic)", ylabel="prediction", aspect="equal")
+_ = axes.set(xlabel="label (synthetic)", ylabel="prediction", aspect="equal")
 
 # %% [markdown]
 # A point a synthetic test sample; on the grey line the prediction is right. The cloud shows the size of the errors and

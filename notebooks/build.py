@@ -36,7 +36,8 @@ def build(source: Path) -> Path:
 
 
 if __name__ == "__main__":
-    os.environ.update(OMP_NUM_THREADS="1", WANDB_MODE="offline", PYTHONWARNINGS="ignore::FutureWarning", PYDEVD_DISABLE_FILE_VALIDATION="1")
+    # tqdm looks for a widget that no run here draws
+    os.environ.update(OMP_NUM_THREADS="1", WANDB_MODE="offline", PYTHONWARNINGS="ignore:IProgress")
     wanted = [Path(name) for name in sys.argv[1:]] or sorted(FOLDER.glob("[0-9]*.py"))
     for source in wanted:
         print(build(source), flush=True)
