@@ -29,7 +29,7 @@ def test_videos_are_ids_up_to_the_last_sign():
 
 def test_what_is_planted_is_found(planted):
     embeddings, label = planted
-    rows, absent = probes(embeddings, label, "regression", videos(IDS))
+    rows, absent = probes(embeddings, label, "regression", IDS)
     assert absent == {}
     found = {(row["space"], row["modality"], row["target"]): row for row in rows}
     assert len(found) == len(rows) == 10
@@ -47,14 +47,28 @@ def test_what_is_planted_is_found(planted):
     assert (found["homogeneous", "all", "label"]["features"], found["homogeneous", "all", "modality"]["n"]) == (18, 3 * N)
 
 
+@pytest.mark.parametrize(
+    ("ids", "told", "groups"),
+    [
+        (IDS, "videos kept together", 10),
+        ([str(i) for i in range(N)], "each sample a group of its own: ids name no video", N),
+        ([*IDS[:72], *map(str, range(8))], "videos kept together; 8 of 80 ids name none, each a group of its own", 17),
+    ],
+)
+def test_the_protocol_claims_no_videos_that_ids_do_not_name(planted, ids, told, groups):
+    embeddings, label = planted
+    rows, _ = probes(embeddings, label, "regression", ids)
+    assert {(row["protocol"], row["groups"]) for row in rows} == {(f"out of fold within the split, {told}", groups)}
+
+
 def test_it_repeats(planted):
     embeddings, label = planted
-    assert probes(embeddings, label, "regression", videos(IDS)) == probes(embeddings, label, "regression", videos(IDS))
+    assert probes(embeddings, label, "regression", IDS) == probes(embeddings, label, "regression", IDS)
 
 
 def test_classes_are_read_by_balanced_accuracy(planted):
     embeddings, label = planted
-    rows, _ = probes(embeddings, (label > 0).astype(int), "binary", videos(IDS))
+    rows, _ = probes(embeddings, (label > 0).astype(int), "binary", IDS)
     language = next(row for row in rows if row["modality"] == "language")
     assert (language["score"], language["chance"]) == (ACCURACY, 0.5)
     assert language["value"] > 0.85
@@ -71,7 +85,7 @@ def test_classes_are_read_by_balanced_accuracy(planted):
 def test_too_little_is_left_out_by_name(planted, n, ids, same, reason):
     embeddings, label = planted
     few = {"homogeneous": {m: x[:n] for m, x in embeddings["homogeneous"].items()}}
-    rows, absent = probes(few, np.zeros(n) if same else label[:n], "regression", videos(ids[:n]))
+    rows, absent = probes(few, np.zeros(n) if same else label[:n], "regression", ids[:n])
     assert absent["probe of the label from homogeneous, language"] == reason
     assert "label" not in {row["target"] for row in rows}
     assert len(rows) + len(absent) == 5
@@ -80,13 +94,13 @@ def test_too_little_is_left_out_by_name(planted, n, ids, same, reason):
 def test_large_splits_are_drawn_from(planted, monkeypatch):
     monkeypatch.setattr("dhmd.analysis.representation.MAX_POINTS", 60)
     embeddings, label = planted
-    rows, _ = probes(embeddings, label, "regression", videos(IDS))
+    rows, _ = probes(embeddings, label, "regression", IDS)
     assert {(row["target"], row["n"]) for row in rows} == {("label", 60), ("modality", 60)}
 
 
 def test_one_modality_has_no_others_to_be_told_from(planted):
     embeddings, label = planted
-    rows, absent = probes({"homogeneous": {"language": embeddings["homogeneous"]["language"]}}, label, "regression", videos(IDS))
+    rows, absent = probes({"homogeneous": {"language": embeddings["homogeneous"]["language"]}}, label, "regression", IDS)
     assert [(row["modality"], row["target"]) for row in rows] == [("language", "label")]
     assert absent == {}
 

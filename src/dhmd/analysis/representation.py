@@ -26,19 +26,32 @@ def videos(ids: Sequence[str]) -> Array:
     return np.array([i.rsplit("$_$", 1)[0] for i in ids])
 
 
+def protocol(ids: Sequence[str]) -> str:
+    """How the samples of these ids are read: as `videos` groups them, and no more is claimed than the ids say."""
+    unnamed = sum("$_$" not in i for i in ids)
+    if not unnamed:
+        kept = "videos kept together"
+    elif unnamed == len(ids):
+        kept = "each sample a group of its own: ids name no video"
+    else:
+        kept = f"videos kept together; {unnamed} of {len(ids)} ids name none, each a group of its own"
+    return f"out of fold within the split, {kept}"
+
+
 def probes(
-    embeddings: Mapping[str, Mapping[str, Array]], label: Array, task: Task, groups: Array, seed: int = 0
+    embeddings: Mapping[str, Mapping[str, Array]], label: Array, task: Task, ids: Sequence[str], seed: int = 0
 ) -> tuple[list[Row], dict[str, str]]:
     """Read the label from each modality of a space and from all together (R^2, or balanced accuracy), and the modality from a space.
 
     Every number is out of fold within the split given: the network was not trained on it, the reader was, by turns. Clips of a video are
-    never on both sides. ``shuffled`` is the same reading of a target whose values were exchanged at random among the samples.
+    never on both sides, where the ids name videos (see `protocol`). ``shuffled`` is the same reading of a target whose values were
+    exchanged at random among the samples.
 
     Args:
         embeddings: by space and modality, (N, H), finite.
         label: (N,).
         task: what the label is.
-        groups: (N,) the video of each sample.
+        ids: (N,) of the samples.
         seed: of the samples drawn and of the shuffling.
 
     Returns:
@@ -47,7 +60,7 @@ def probes(
     rows: list[Row] = []
     absent: dict[str, str] = {}
     random = np.random.default_rng(seed)
-    label = np.asarray(label)
+    label, groups = np.asarray(label), videos(ids)
     kept = np.sort(random.permutation(len(label))[:MAX_POINTS])
     few = np.sort(random.permutation(len(label))[: MAX_POINTS // max((len(x) for x in embeddings.values()), default=1)])
     for space, by_modality in embeddings.items():
@@ -77,7 +90,7 @@ def probes(
                     "features": x.shape[1],
                     "groups": len(np.unique(of)),
                     "folds": FOLDS,
-                    "protocol": "out of fold within the split, videos kept together",
+                    "protocol": protocol(ids),
                 }
             )
     return rows, absent

@@ -52,7 +52,7 @@ def compute(found: Analysed) -> Content:
     """
     record, task, epochs = found.record, found.task, found.epochs
     absent = _absent(found)
-    read, left_out = probes(record.embeddings, record.label, task, videos(record.ids))
+    read, left_out = probes(record.embeddings, record.label, task, record.ids)
     drift = epoch_means(record.training) if record.training is not None and found.kept is not None else {}
     shown = {space: x for space, x in record.embeddings.items() if sum(map(len, x.values())) >= MIN_POINTS}
     projections = {space: projection(x) for space, x in shown.items()}
