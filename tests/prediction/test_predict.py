@@ -15,6 +15,7 @@ from dhmd.batch import MODALITIES
 from dhmd.data.store import Store
 from dhmd.errors import DataError, UsageError
 from dhmd.prediction.file import predict_file
+from dhmd.prediction.scaling import Preparation
 from dhmd.training.train import train
 
 KEYS = {"language": "text", "vision": "vision", "acoustic": "audio"}
@@ -151,8 +152,25 @@ def test_non_finite_values_follow_the_runs_policy(finished, predictor, arrays, t
     assert np.isfinite(predictor.predict(**broken).prediction).all(), "the demo's policy is zero"
     strict = dhmd.load(finished)
     strict.preparation = type(strict.preparation)(strict.preparation.scaling, "error")
-    with pytest.raises(DataError, match=r"acoustic\n  found:      \d+ NaN or infinite values"):
+    with pytest.raises(DataError, match=r"acoustic\n  found:      \d+ NaN or infinite values, the first in row 0"):
         strict.predict(**broken)
+
+
+@pytest.mark.parametrize("by_sample", [False, True])
+def test_non_finite_values_are_named_by_file_and_sample(by_sample, finished, arrays, tmp_path, monkeypatch):
+    monkeypatch.setattr(Preparation, "of_run", lambda *args: Preparation({}, "error"))
+    arrays = {m: np.nan_to_num(x, neginf=0) for m, x in arrays.items()}
+    arrays["vision"][6, 5] = np.nan
+    for m, x in arrays.items():
+        (tmp_path / m).mkdir() if by_sample else np.save(tmp_path / f"{m}.npy", x)
+        for i, sample in enumerate(x if by_sample else ()):
+            np.save(tmp_path / m / f"{i}.npy", sample)
+    with pytest.raises(DataError) as error:
+        predict_file(finished, tmp_path, tmp_path / "p.csv", batch_size=4)
+    where = tmp_path / "vision" / "6.npy" if by_sample else f"{tmp_path / 'vision.npy'}: sample 6"
+    assert str(error.value).startswith(
+        f"{where}\n  found:      {arrays['vision'].shape[2]} NaN or infinite values, the first in sample '6'"
+    )
 
 
 @pytest.mark.parametrize(

@@ -137,8 +137,14 @@ def _check_names(canonical: Canonical, path: Path) -> None:
             )  # fmt: skip
 
 
-def check_split(canonical: Canonical, name: str, path: Path) -> Split:
+def check_split(canonical: Canonical, name: str, path: Path, labelled: bool = True) -> Split:
     """Check one split; what a user should know of it is added to ``canonical.notes``.
+
+    Args:
+        canonical: the content.
+        name: of the split.
+        path: its file, for messages.
+        labelled: whether labels must be there.
 
     Raises:
         DataError: as `check_corpus`.
@@ -153,7 +159,7 @@ def check_split(canonical: Canonical, name: str, path: Path) -> Split:
                 expected=f"the keys {', '.join(('id', *keys.values()))} and regression_labels or classification_labels",
                 do="add it, or tell under which key each modality lies, for example data.modalities.language=text",
             )
-    if not any(content.get(key) is not None for key in ("regression_labels", "classification_labels")):
+    if labelled and not any(content.get(key) is not None for key in ("regression_labels", "classification_labels")):
         raise problem(
             path,
             f"{name}/regression_labels",

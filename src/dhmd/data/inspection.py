@@ -11,14 +11,17 @@ import numpy as np
 
 from dhmd.data.catalog import identify, published_files
 from dhmd.data.convert import open_source
-from dhmd.data.corpus import SPLITS, About, Corpus, Split, check_corpus
-from dhmd.data.layouts.folder import Folder
+from dhmd.data.corpus import About, Corpus, Split, check_corpus, check_split
+from dhmd.data.layouts import Canonical
+from dhmd.data.layouts.folder import Folder, NpyFolder, modality_keys
+from dhmd.data.layouts.unlabelled import lacking, unlabelled
 from dhmd.data.pickles import load
 from dhmd.data.progress import progress
 from dhmd.data.ranges import CHUNK
 from dhmd.data.source import sha256_of, state_of
 from dhmd.data.statistics import FrameStatistics, count_non_finite, few_samples, varies
 from dhmd.data.store import MAGIC, Store
+from dhmd.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Modality:
         padding: ``left``, ``right``, ``both sides`` or ``none``.
         frames: least, mean and most real frames of a sample.
         non_finite: NaN and infinite values per split.
-        frozen: features that never vary over the real frames of train.
+        frozen: features that never vary over the real frames of train, or of the first split without train.
         constant: whether none varies.
     """
 
@@ -60,7 +63,7 @@ class Inspection:
         sha256: of the content, or of what a store was made from.
         published_as: name of the published file that has this SHA-256, None if none has.
         synthetic: whether it was generated.
-        samples: per split.
+        samples: per split; ``all`` where a folder names no splits.
         videos: per split, None where ids name none.
         aligned: whether all modalities have as many frames.
         labels: least, mean and highest regression label, None without such labels.
@@ -115,16 +118,56 @@ def inspect_file(path: Path | str, keys: Mapping[str, str] | None = None, layout
         DataError: it is missing, unreadable, or not of the layout.
     """
     path = Path(path).expanduser()
+    if path.is_dir():
+        return _inspection(path, "folder", _of_folder(path, keys, layout), state_of(path).size, sha256_of(path))
     with open_source(path) as opened:
-        if isinstance(opened, Folder):
-            kind, corpus, size, sha256 = "folder", check_corpus(opened, path, keys, layout), state_of(path).size, sha256_of(path)
-        elif opened.read(len(MAGIC)) == MAGIC:
+        if isinstance(opened, Folder):  # which was no folder a moment ago
+            return inspect_file(path, keys, layout)
+        if opened.read(len(MAGIC)) == MAGIC:
             store = Store(path, keys)
             kind, corpus, size, sha256 = "store", corpus_of(store), state_of(opened).size, store.source_sha256
         else:
             size, sha256 = state_of(opened).size, sha256_of(opened)
             kind, corpus = "pickle", check_corpus(load(opened, path), path, keys, layout)
         return _inspection(path, kind, corpus, size, sha256)
+
+
+def _of_folder(path: Path, keys: Mapping[str, str] | None, layout: str | None) -> Corpus:
+    """A folder of arrays; what is good for predictions alone is told of in the notes."""
+    try:
+        with open_source(path) as opened:
+            return check_corpus(opened, path, keys, layout)
+    except DataError as error:
+        if layout not in (None, NpyFolder.name):
+            raise
+        try:
+            corpus = _for_prediction(path, keys)
+            lacks = lacking(path)
+        except DataError:
+            corpus = None
+        if corpus is None:
+            raise
+        why = f"it lacks {', and '.join(lacks)}" if lacks else "; ".join(" ".join(line.split()) for line in str(error).splitlines())
+        corpus.about.notes.append(f"good for dhmd predict, not for training: {why}")
+        return corpus
+
+
+def _for_prediction(path: Path, keys: Mapping[str, str] | None) -> Corpus | None:
+    """What `dhmd predict` reads of a folder; None where there are neither features nor texts.
+
+    Raises:
+        DataError: there are several csv files, or an array does not fit.
+    """
+    keys = dict(keys or modality_keys(path))
+    parts = unlabelled(path, list(keys.values()))
+    if not keys and all(part.get("raw_text") is None for part in parts.values()):
+        return None
+    corpus = Corpus(About(keys, NpyFolder.name), {})
+    for name, part in parts.items():
+        unlabelled_part = Canonical({name: part}, keys, notes=corpus.about.notes)
+        corpus.splits[name or "all"] = check_split(unlabelled_part, name, path, labelled=False)
+        corpus.dtypes[name or "all"] = {m: str(part[key].dtype) for m, key in keys.items()}
+    return corpus
 
 
 def corpus_of(store: Store) -> Corpus:
@@ -147,7 +190,7 @@ def corpus_of(store: Store) -> Corpus:
 
 
 def _inspection(path: Path, kind: str, corpus: Corpus, size: int, sha256: str) -> Inspection:
-    train, published = corpus.splits["train"], identify(sha256)
+    train, published = _first(corpus), identify(sha256)
     modalities = {m: _modality(corpus, m) for m in train.features}
     labels = [s.regression for s in corpus.splits.values() if s.regression is not None]
     together = np.concatenate(labels) if labels else None
@@ -172,23 +215,29 @@ def _inspection(path: Path, kind: str, corpus: Corpus, size: int, sha256: str) -
     )
 
 
+def _first(corpus: Corpus) -> Split:
+    """Train, or what is there instead."""
+    return corpus.splits.get("train") or next(iter(corpus.splits.values()))
+
+
 def _counts(split: Split) -> dict[int, int]:
     classes, n = np.unique(np.asarray(split.classification), return_counts=True)
     return {int(c): int(k) for c, k in zip(classes, n, strict=True)}
 
 
 def _modality(corpus: Corpus, name: str) -> Modality:
-    train = corpus.splits["train"].features[name]
+    train = _first(corpus).features[name]
+    fitted = next(n for n, split in corpus.splits.items() if split is _first(corpus))
     length, width = train.shape[1:]
     statistics = FrameStatistics(width)
-    non_finite = dict.fromkeys(SPLITS, 0)
+    non_finite = dict.fromkeys(corpus.splits, 0)
     total = sum(len(s) for s in corpus.splits.values())
     with progress(f"looking at {name}", total, "samples") as advance:
         for split_name, split in corpus.splits.items():
             for first in range(0, len(split), CHUNK):
                 block = split.rows(first, first + CHUNK)
                 non_finite[split_name] += count_non_finite(block.features[name])[0]
-                if split_name == "train":
+                if split_name == fitted:
                     statistics.add(block.features[name], block.real[name])
                 advance(len(block))
     real = np.concatenate([s.real[name] for s in corpus.splits.values()])
@@ -199,7 +248,7 @@ def _modality(corpus: Corpus, name: str) -> Modality:
         key=corpus.about.keys[name],
         length=length,
         width=width,
-        dtype=corpus.dtypes["train"][name],
+        dtype=corpus.dtypes[fitted][name],
         padding="both sides" if len(sides) == 2 else sides[0] if sides else "none",
         frames=(int(frames.min()), float(frames.mean()), int(frames.max())),
         non_finite=non_finite,

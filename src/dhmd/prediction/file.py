@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from dhmd.atomic import write_text
@@ -53,8 +54,11 @@ def predict_file(
     writer = csv.writer(text, lineterminator="\n")
     with progress("predicting", total, "samples") as advance:
         for name, samples in found.items():
-            ids = iter(samples.ids)
+            ids, first = iter(samples.ids), 0
             for batch in samples.batches(batch_size):
+                place = partial(_place, samples, first)
+                predictor.preparation.check({m: batch.features[m] for m in predictor.modalities}, place)
+                first += len(batch)
                 columns = _columns(predictor.predict(batch, batch_size=batch_size))
                 if not text.tell():
                     writer.writerow(["id", "split", *columns])
@@ -65,6 +69,10 @@ def predict_file(
     except OSError as error:
         raise UsageError(f"{output}: cannot be written ({error.strerror}); choose another file") from error
     return total
+
+
+def _place(samples: Samples, first: int, modality: str, row: int) -> tuple[Path | str, str, str]:
+    return samples.place(modality, first + row)
 
 
 def _with_tokens(predictor: Predictor, samples: Samples) -> Samples:

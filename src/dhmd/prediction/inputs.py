@@ -8,9 +8,8 @@ from typing import Any
 
 from dhmd.data.fields import features_of, lengths_of, strings_of, tokens_of
 from dhmd.data.layouts import KEYS, SPLITS, layout_of
-from dhmd.data.layouts.folder import modality_keys, read_arrays
-from dhmd.data.layouts.npy import load_npy
-from dhmd.data.layouts.table import read_table
+from dhmd.data.layouts.folder import modality_keys
+from dhmd.data.layouts.unlabelled import NO_SPLIT, unlabelled
 from dhmd.data.pickles import load
 from dhmd.data.problem import names_of, problem
 from dhmd.data.ranges import real_ranges
@@ -19,8 +18,6 @@ from dhmd.errors import DataError, UsageError
 from dhmd.prediction.samples import Samples
 
 EXPECTED = "a feature pickle, a store, or a folder with one npy file a modality (language.npy, vision.npy, acoustic.npy)"
-NO_SPLIT = ""
-"""The name of the one split of an input without splits."""
 
 
 def read_samples(
@@ -73,6 +70,9 @@ def _of_store(path: Path, modalities: tuple[str, ...], split: str | None) -> dic
             real={m: store.real(s)[m] for m in modalities},
             tokens=store.tokens(s),
             texts=store.raw_text(s),
+            path=path,
+            split=s,
+            keys=store.keys,
         )
         for s in store.splits
         if split in (None, s)
@@ -114,6 +114,9 @@ def _of_split(content: dict[Any, Any], name: str, path: Path, keys: Mapping[str,
         real=real,
         tokens=tokens_of(content.get("text_bert"), len(ids), path, f"{prefix}text_bert"),
         texts=None if texts is None else strings_of(texts, path, f"{prefix}raw_text", len(ids)),
+        path=path,
+        split=name,
+        keys=keys,
     )
 
 
@@ -131,48 +134,8 @@ def _of_folder(path: Path, modalities: tuple[str, ...], named: Mapping[str, str]
     keys = {**own, **{m: k for m, k in named.items() if k in own.values()}}
     if absent := [m for m in modalities if m not in keys]:
         raise _no_modality(path, f"{absent[0]}.npy", absent[0], keys)
-    ids, texts, splits = _table(path)
-    content: dict[str, Any] = {"raw_text": texts}
-    for key in [*(keys[m] for m in modalities), *(k for k in ("text_bert",) if (path / f"{k}.npy").is_file())]:
-        if ids is None:
-            single = (path / f"{key}.npy").is_file()
-            ids = (
-                [str(i) for i in range(len(load_npy(path / f"{key}.npy")))]
-                if single
-                else sorted(p.stem for p in (path / key).glob("*.npy"))
-            )
-        content |= read_arrays(path, key, ids)
-    content["id"] = ids
-    if splits is None:
-        parts = {NO_SPLIT: content}
-    else:
-        rows = {s: [i for i, x in enumerate(splits) if x == s] for s in dict.fromkeys(splits)}
-        parts = {s: {k: _take(v, at) for k, v in content.items() if v is not None} for s, at in rows.items()}
+    parts = unlabelled(path, [keys[m] for m in modalities])
     return {name: _of_split(part, name, path, {m: keys[m] for m in modalities}) for name, part in parts.items()}
-
-
-def _file_names(path: Path, key: str) -> list[str]:
-    """Names for samples without any: the numbers of an array's rows, or those of the files of a folder."""
-    if (path / f"{key}.npy").is_file():
-        array = load_npy(path / f"{key}.npy")
-        return [str(i) for i in range(len(array) if array.ndim else 0)]
-    return sorted(p.stem for p in (path / key).glob("*.npy"))
-
-
-def _table(path: Path) -> tuple[list[str] | None, list[str] | None, list[str] | None]:
-    """Ids, texts and splits by the csv of a folder, None for what is not there."""
-    tables = sorted(path.glob("*.csv"))
-    if len(tables) > 1:
-        found = ", ".join(p.name for p in tables[:5])
-        raise problem(path, "", found=f"several csv files: {found}", expected="one, with the column id, or none", do="leave one there")
-    if not tables:
-        return None, None, None
-    table = read_table(tables[0], needs=("id",))
-    return table.ids, table.columns.get("text"), table.columns.get("split")
-
-
-def _take(value: Any, rows: list[int]) -> Any:
-    return [value[i] for i in rows] if isinstance(value, list) else value[rows]
 
 
 def _no_modality(path: Path, key: str, modality: str, there: Any) -> DataError:

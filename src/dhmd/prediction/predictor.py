@@ -76,6 +76,7 @@ class Predictor:
                 raise DataError(f"the arrays make no batch: {error}; {self.feature_set}") from error
         self.check({m: tuple(x.shape) for m, x in batch.features.items()}, None if batch.tokens is None else tuple(batch.tokens.shape))
         batch = batch.to("cpu")
+        self.preparation.check({m: batch.features[m] for m in self.modalities})
         parts: dict[tuple[str, ...], list[Array]] = {}
         edges: dict[str, EdgeRecord] = {}
         for start in range(0, len(batch), batch_size):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from dhmd.batch import LANGUAGE, FeatureBatch
+from dhmd.data.places import feature_place
 
 Array = npt.NDArray[Any]
 
@@ -21,6 +23,9 @@ class Samples:
 
     Attributes:
         where: the file and split, for messages.
+        path: the file or folder.
+        split: its name; empty without.
+        keys: under which key of the file, or in which file of the folder, a modality lies.
         ids: N names.
         features: per modality (N, T_m, d_m) float32, memory-mapped where they come from a disk.
         real: per modality (N, 2), the first real frame and the one after the last.
@@ -34,6 +39,9 @@ class Samples:
     real: Mapping[str, Array]
     tokens: Array | None = None
     texts: list[str] | None = None
+    path: Path | None = None
+    split: str = ""
+    keys: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -42,6 +50,12 @@ class Samples:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """(N, T_m, d_m) by modality."""
         return {m: x.shape for m, x in self.features.items()}
+
+    def place(self, modality: str, row: int) -> tuple[Path | str, str, str]:
+        """The file, the place in it, and the sample, in words for messages."""
+        name = self.ids[row]
+        file, key = feature_place(self.path or self.where, self.split, self.keys.get(modality, modality), name)
+        return file, key, f"sample {name!r}"
 
     def batches(self, size: int) -> Iterator[FeatureBatch]:
         """Raw batches of at most ``size`` samples, in order."""

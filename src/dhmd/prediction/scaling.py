@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor
 from dhmd.batch import FeatureBatch
 from dhmd.data.dataset import Scaling
 from dhmd.data.problem import problem
+
+Place = Callable[[str, int], tuple[Path | str, str, str]]
 
 
 @dataclass(frozen=True)
@@ -33,24 +36,38 @@ class Preparation:
         tensors = {m: Scaling(torch.as_tensor(s["mean"]), torch.as_tensor(s["std"])) for m, s in scaling.items()}
         return cls(tensors, data_config["non_finite"])
 
-    def __call__(self, batch: FeatureBatch, modalities: tuple[str, ...]) -> FeatureBatch:
-        """The batch with the features of these modalities prepared; whatever else there is stays as it is.
+    def check(self, features: Mapping[str, Tensor], where: Place | None = None) -> None:
+        """Refuse what the run's policy refuses.
+
+        Args:
+            features: raw (N, T_m, d_m) by modality.
+            where: for messages, the name of the file and of the place in it, and of the sample, by modality and row; None for arrays.
 
         Raises:
             DataError: there are NaN or infinite values and the policy is ``error``.
         """
+        if self.non_finite != "error":
+            return
+        for modality, x in features.items():
+            bad = ~x.isfinite()
+            if not bad.any():
+                continue
+            row = int(bad.flatten(1).any(1).nonzero()[0])
+            file, key, sample = where(modality, row) if where else ("the samples", modality, f"row {row}")
+            raise problem(
+                file,
+                key,
+                found=f"{int(bad.sum())} NaN or infinite values, the first in {sample}",
+                expected="finite features, as the run was trained with data.non_finite=error",
+                do="extract these features again, or train with data.non_finite=zero, which reads them as 0",
+            )
+
+    def __call__(self, batch: FeatureBatch, modalities: tuple[str, ...]) -> FeatureBatch:
+        """The batch with the features of these modalities prepared; whatever else there is stays as it is."""
         return replace(batch, features={**batch.features, **{m: self._one(m, batch.features[m], batch.masks[m]) for m in modalities}})
 
     def _one(self, modality: str, x: Tensor, mask: Tensor) -> Tensor:
         x, finite = x.float(), x.isfinite()
-        if self.non_finite == "error" and not finite.all():
-            raise problem(
-                "the samples",
-                modality,
-                found=f"{int((~finite).sum())} NaN or infinite values",
-                expected="finite features, as the run was trained with data.non_finite=error",
-                do="extract these features again, or train with data.non_finite=zero, which reads them as 0",
-            )
         if modality in self.scaling:
             x = (x - self.scaling[modality].mean) / self.scaling[modality].std
         return x.masked_fill(~(finite & mask.unsqueeze(-1)), 0.0)
