@@ -137,3 +137,17 @@ def test_no_finished_run_is_a_failure_that_names_them(tmp_path, capsys):
     make_run(tmp_path / "runs/a", n=20, epochs=4, stages=(), done=False)
     assert main([str(tmp_path / "runs")]) == 1
     assert "`runs/a`" in capsys.readouterr().out
+
+
+def test_rows_told_apart_by_their_hash_alone_say_what_differs(tmp_path):
+    for width in (30, 60):
+        config = {"model": {"width": width, "heads": 6}}
+        make_run(tmp_path / f"runs/{width}", n=20, epochs=4, stages=(), config=config)
+    record = record_of([tmp_path / "runs"])
+    text = render(record)
+    notes = [line for line in text.splitlines() if line.startswith("Configuration `")]
+    assert sorted(note.split(": ")[1] for note in notes) == ["`model.width=30`.", "`model.width=60`."]
+    assert all(f"Configuration `{digest[:7]}`" in text for digest in record["differing"])
+    del record["differing"]  # as older versions wrote it
+    assert "model.width" not in render(record)
+    assert "differing" not in record_of([tmp_path / "runs/30"])

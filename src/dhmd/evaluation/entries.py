@@ -156,12 +156,15 @@ def entry_of(run: Run) -> Entry:
 
 def configuration_digest(config: Mapping[str, Any]) -> str:
     """SHA-256 of a resolved configuration without what does not change what is learned: seed, paths, machine, names."""
-    run_dir = str(config.get("run_dir") or "")
-    kept = {}
-    for key, value in _flat(config):
-        if not any(key == name or key.startswith(f"{name}.") for name in _NOT_THE_CONFIGURATION):
-            kept[key] = value.replace(run_dir, "") if run_dir and isinstance(value, str) else value
-    return _sha256(kept)
+    return _sha256(_kept(config))
+
+
+def differing(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of configurations by digest, the keys they do not agree on, each with its value; a key that one lacks is null there."""
+    flat = {digest: _kept(config) for digest, config in configs.items()}
+    keys = dict.fromkeys(key for values in flat.values() for key in values)
+    unequal = [key for key in keys if len({json.dumps(values.get(key)) for values in flat.values()}) > 1]
+    return {digest: {key: values.get(key) for key in unequal} for digest, values in flat.items()}
 
 
 def tables_of(entries: Iterable[Entry]) -> list[Table]:
@@ -225,6 +228,15 @@ def unseal(objects: Iterable[Mapping[str, Any]], names: Collection[str], what: s
             raise RunError(f"{what} {number}{name}: does not fit its digest: it was edited; write the record again from the runs")
         contents.append(content)
     return contents
+
+
+def _kept(config: Mapping[str, Any]) -> dict[str, Any]:
+    run_dir = str(config.get("run_dir") or "")
+    kept = {}
+    for key, value in _flat(config):
+        if not any(key == name or key.startswith(f"{name}.") for name in _NOT_THE_CONFIGURATION):
+            kept[key] = value.replace(run_dir, "") if run_dir and isinstance(value, str) else value
+    return kept
 
 
 def _flat(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:

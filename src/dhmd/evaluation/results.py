@@ -12,7 +12,17 @@ from typing import Any, TypeVar
 
 from dhmd.errors import RunError
 from dhmd.evaluation.compare import Bootstrapped, Comparison, Predictions, bootstrap_rows, compare
-from dhmd.evaluation.entries import entries_from_json, entries_to_json, entry_of, seal, tables_of, unseal
+from dhmd.evaluation.entries import (
+    Table,
+    configuration_digest,
+    differing,
+    entries_from_json,
+    entries_to_json,
+    entry_of,
+    seal,
+    tables_of,
+    unseal,
+)
 from dhmd.evaluation.latex import to_latex
 from dhmd.evaluation.markers import check_between_markers
 from dhmd.evaluation.reference import NO_COMPARISON
@@ -64,7 +74,23 @@ def results_record(
         "comparisons": seal(compare(tables, predictions, reference)) if tables else [],
         "bootstrap": seal(bootstrap_rows(tables, predictions)) if interval == "bootstrap" else [],
         "missing": dict(missing or {}),
+        **({"differing": differences} if (differences := _told_apart(tables, done)) else {}),
     }
+
+
+def _told_apart(tables: Sequence[Table], runs: Iterable[Run]) -> dict[str, dict[str, Any]]:
+    """By digest, what the configurations of rows differ in that read the same but for it."""
+    configs = {configuration_digest(run.config): run.config for run in runs}
+    found: dict[str, dict[str, Any]] = {}
+    for table in tables:
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for group in table.groups:
+            *name, digest = group.first.row
+            alike.setdefault(tuple(name), []).append(digest)
+        for digests in alike.values():
+            if len(digests) > 1:
+                found |= differing({digest: configs[digest] for digest in digests})
+    return found
 
 
 def record_of(
@@ -92,7 +118,10 @@ def record_of(
     """
     given = list(folders)
     runs, failed = read_runs([f for f in given if not _only_unfinished(f, unfinished)])
-    missing = {run_label(folder): reason.replace(f"{folder}/", "").replace(f"{folder}: ", "") for folder, reason in failed.items()}
+    missing = {
+        run_label(folder): reason.replace(f"{folder}/", "").replace(f"{folder}: ", "").replace(str(folder), run_label(folder))
+        for folder, reason in failed.items()
+    }
     missing |= {run_label(folder): reason for folder, reason in unfinished.items()}
     return results_record(runs, missing, metrics=metrics, reproduce=reproduce, reference=reference, interval=interval)
 
@@ -123,6 +152,7 @@ def render(record: Mapping[str, Any], form: str = "markdown") -> str:
         comparisons=comparisons,
         reference=record.get("reference", NO_COMPARISON),
         bootstrap=bootstrap,
+        differing=record.get("differing", {}),  # records of older versions lack it
     )
     return to_latex(whole) if form == "latex" else to_markdown(whole)
 

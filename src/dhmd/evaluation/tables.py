@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 from dhmd.errors import RunError
 from dhmd.evaluation.compare import Bootstrapped, Comparison
@@ -31,6 +34,7 @@ def document(
     comparisons: Sequence[Comparison] = (),
     reference: str = "none",
     bootstrap: Sequence[Bootstrapped] | None = None,
+    differing: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> Document:
     """A sheet for each set of comparable runs and one of its differences, then the runs that are in none of them.
 
@@ -42,6 +46,7 @@ def document(
         comparisons: from `dhmd.evaluation.compare.compare`.
         reference: as given to it, to say which rows have none.
         bootstrap: from `dhmd.evaluation.compare.bootstrap_rows`: intervals in place of Student's.
+        differing: by configuration, the keys and values that tell rows apart which read the same.
 
     Raises:
         RunError: a comparison or an interval is not of these rows.
@@ -55,7 +60,7 @@ def document(
         if published:
             rows = _beside_published(rows, table, keys, published)
             notes = [_strangeness(table, published), *notes]
-        notes = [note for note in [*notes, pairing.remark] if note]
+        notes = [note for note in [*notes, *_told_apart(table, differing), pairing.remark] if note]
         numeric = len(rows[0]) - len(keys) - (3 if published else 2)
         sheets.append(Sheet(caption(table, intervals is not None), rows, notes, numeric, prose=published is not None))
         compared = differences(table, comparisons, keys)
@@ -137,6 +142,12 @@ def _own_rows(table: Table, metrics: Sequence[str], intervals: Mapping[tuple[str
     for key in metrics:
         columns[LABELS[key]] = [_number(g, key, intervals) for g in first]
     return [list(columns), *(list(row) for row in zip(*columns.values(), strict=True))]
+
+
+def _told_apart(table: Table, differing: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    rows = [group.first.configuration for group in table.groups if group.first.configuration in differing]
+    told = {row: ", ".join(f"`{key}={json.dumps(value)}`" for key, value in differing[row].items()) for row in rows}
+    return [f"Configuration `{row[:7]}`: {said}." for row, said in told.items() if said]
 
 
 def interval_of(group: Group, key: str, intervals: Mapping[tuple[str, ...], Bootstrapped] | None) -> Interval | None:
