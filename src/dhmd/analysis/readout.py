@@ -29,9 +29,9 @@ def read_out(features: Array, target: Array, groups: Array | None = None, folds:
     """How much of a target's variance a linear reader predicts on samples it has not seen.
 
     R^2 = 1 - sum (y - prediction)^2 / sum (y - mean y)^2 over the predictions of all folds, by ridge regression on standardised
-    features; the penalty of each target column is chosen inside the other folds by leave-one-out cross-validation. No feature counts
-    as further outside the range it has in the other folds than that range is wide, and those that fewer than `RARE` of their samples
-    show are left out.
+    features; the penalty of each target column is chosen inside the other folds, by as many folds of theirs that keep groups together
+    as well. No feature counts as further outside the range it has in the folds it is learned from than that range is wide, and those
+    that fewer than `RARE` of their samples show are left out.
 
     Args:
         features: (N, F) finite numbers.
@@ -112,7 +112,8 @@ def _out_of_fold(features: Array, y: Array, groups: Array | None, folds: int) ->
     _check(x, y)
     predicted = np.empty_like(y)
     for train, test in _folds(len(x), groups, folds):
-        predicted[test] = _ridge(*_scaled(x[train], x[test]), y[train])
+        alpha = _penalties(x[train], y[train], None if groups is None else np.asarray(groups)[train], folds)
+        (predicted[test],) = _ridge(x[train], x[test], y[train], alpha[None])
     return predicted
 
 
@@ -150,20 +151,34 @@ def _scaled(seen: Array, new: Array) -> tuple[Array, Array]:
     return (seen - mean) / deviation, (new - mean) / deviation
 
 
-def _ridge(seen: Array, new: Array, y: Array) -> Array:
-    """Predictions for new (n, F) from seen (N, F) of mean 0 and targets (N, P), each with the penalty of least leave-one-out error."""
-    u, s, vt = np.linalg.svd(seen, full_matrices=False)
+def _ridge(seen: Array, new: Array, y: Array, alphas: Array) -> Iterator[Array]:
+    """Predictions (n, P) for new (n, F) from seen (N, F), neither scaled, and targets (N, P), for each row of penalties (A, 1 or P)."""
+    seen, new = _scaled(seen, new)
     mean = y.mean(axis=0)
-    projected = u.T @ (y - mean)
-    errors = []
-    for alpha in ALPHAS:
-        shrink = s**2 / (s**2 + alpha)
-        left = 1 - 1 / len(y) - u**2 @ shrink  # one minus the leverage of each sample
-        residual = y - mean - u @ (shrink[:, None] * projected)
-        errors.append(((residual / np.maximum(left, 1e-9)[:, None]) ** 2).sum(axis=0))
-    alpha = np.asarray(ALPHAS)[np.argmin(errors, axis=0)]
-    predicted: Array = mean + new @ (vt.T @ ((s[:, None] / (s[:, None] ** 2 + alpha)) * projected))
-    return predicted
+    if len(seen) < seen.shape[1]:  # the smaller of the two products has the same eigenvalues
+        values, vectors = np.linalg.eigh(seen @ seen.T)
+        basis, projected = new @ (seen.T @ vectors), vectors.T @ (y - mean)
+    else:
+        values, vectors = np.linalg.eigh(seen.T @ seen)
+        basis, projected = new @ vectors, vectors.T @ (seen.T @ (y - mean))
+    for alpha in alphas:
+        yield mean + basis @ (projected / (np.maximum(values, 0)[:, None] + alpha))
+
+
+def _penalties(x: Array, y: Array, groups: Array | None, folds: int) -> Array:
+    """(P,) of each target column the penalty of least squared error on groups left out, so that what only names a group earns none.
+
+    A single group is divided by its samples, for lack of another; a single sample gets the largest penalty.
+    """
+    groups = None if groups is None or len(np.unique(groups)) < 2 else groups
+    if len(x) < 2:
+        return np.full(y.shape[1], ALPHAS[-1])
+    grid = np.asarray(ALPHAS)[:, None]
+    errors = np.zeros((len(grid), y.shape[1]))
+    for train, test in _folds(len(x), groups, folds):
+        errors += [((y[test] - predicted) ** 2).sum(axis=0) for predicted in _ridge(x[train], x[test], y[train], grid)]
+    least: Array = grid[np.argmin(errors, axis=0), 0]
+    return least
 
 
 def _check(x: Array, y: Array) -> None:
