@@ -157,9 +157,9 @@ def _activations(answer: Answer, groups: Sequence[Group]) -> Figure | None:
             for space in SPACES
             for m in group.reliability
         }
-        ceiling = answer.value(group, target, "planted latent", "", "")
-        if ceiling is not None:
-            axes.axvline(ceiling.over_seeds.mean, color="#000000", linewidth=0.9, linestyle=":", label="planted latent")
+        reference = answer.value(group, target, "planted latent", "", "")
+        if reference is not None:
+            axes.axvline(reference.over_seeds.mean, color="#000000", linewidth=0.9, linestyle=":", label="planted latent")
         _forest(axes, {name: dots for name, dots in rows.items() if dots}, f"{says}: R²", 0.0, names=axes is panels[0])
     _legend(figure, panels)
     return figure
