@@ -58,7 +58,7 @@ print(render(record))
 
 # %% [markdown]
 # Each row with an ablation is compared with the one without (`full`) over the seeds that both have. What the table does
-# not show: three seeds and four epochs on synthetic data leave wide intervals, and an interval that contains 0 is no
+# not show: three seeds and five epochs on synthetic data leave wide intervals, and an interval that contains 0 is no
 # proof that an ablation does nothing. `render(record, "latex")` and `"csv"` give the same for a paper and for a
 # spreadsheet.
 #
