@@ -11,9 +11,7 @@ from pathlib import Path
 
 import hydra
 import yaml
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -81,22 +79,21 @@ def _job(cfg: DictConfig) -> float:
     """What Hydra calls, once a job; the best validation loss goes back to a sweeper."""
     from dhmd.training.record import RunFolder
     from dhmd.training.show import print_run
-    from dhmd.training.train import train
+    from dhmd.training.train import sweeping, train
 
     global _begun
     _begun = True
     sys.argv = _typed or sys.argv  # Lightning starts further processes by the command as typed
-    sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
-    if sweeping:
+    if sweeping():
         cfg.resume = True  # the same command again continues what is half done
     try:
         result = train(cfg)
     except KeyboardInterrupt:
-        if RunFolder(Path(cfg.run_dir)).started and not sweeping:
+        if RunFolder(Path(cfg.run_dir)).started and not sweeping():
             print(f"\ncontinue with `dhmd train resume={cfg.run_dir}`", file=sys.stderr)
         raise
     except Exception as error:
-        if sweeping:
+        if sweeping():
             RunFolder(Path(cfg.run_dir)).fail(str(error) if isinstance(error, DhmdError) else f"{type(error).__name__}: {error}")
         raise
     if result.main:
@@ -140,6 +137,8 @@ def _resumed(arguments: list[str]) -> list[str]:
     for i, argument in enumerate(arguments):
         key, _, value = argument.partition("=")
         if key == "resume" and value.lower() not in ("true", "false"):
+            if {"-m", "--multirun"} & set(arguments):
+                raise UsageError(f"resume={value}: one run is continued, without -m; a sweep goes on by its own command")
             run = Path(value).absolute()
             if not (run / "config.yaml").is_file():
                 raise UsageError(f"resume={value}: not a run folder; expected config.yaml in it")

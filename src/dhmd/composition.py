@@ -15,7 +15,21 @@ from omegaconf import DictConfig, OmegaConf
 from dhmd.errors import UsageError
 
 CALLED = ("_target_", "class", "()", "factory")
-TRUSTED = ("hydra._internal.core_plugins.", "hydra_plugins.")
+PLUGINS = {
+    "hydra.launcher": {
+        "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+        "hydra_plugins.dhmd_sweeps.process_launcher.ProcessLauncher",
+        "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
+        "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
+        "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
+        "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher",
+    },
+    "hydra.sweeper": {
+        "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+        "hydra_plugins.dhmd_sweeps.sweeper.Sweeper",
+    },
+}
+"""What may stand as ``_target_``, and where: nowhere else, and nothing that only begins like it."""
 LOGGING = ("logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "logging.Formatter", "colorlog.ColoredFormatter")
 STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 
@@ -52,7 +66,8 @@ def refuse_foreign(node: Any, path: str) -> None:
     """
     if isinstance(node, Mapping):
         for key, value in node.items():
-            if key in CALLED and isinstance(value, str) and value not in LOGGING and not value.startswith(TRUSTED):
+            allowed = PLUGINS.get(path, ()) if key == "_target_" else LOGGING
+            if key in CALLED and isinstance(value, str) and value not in allowed:
                 raise UsageError(f"{path}.{key}: {value!r} is refused: a configuration may not name code to run")
             refuse_foreign(value, f"{path}.{key}")
     elif isinstance(node, list):

@@ -14,39 +14,43 @@ from dhmd.errors import UsageError
 def in_use(path: Path) -> bool:
     """Whether a process is training in the folder now."""
     try:
-        with locked(path / ".lock", create=False):
-            return False
-    except UsageError:
-        return True
-    except FileNotFoundError:
+        import fcntl
+
+        handle = os.open(path / ".lock", os.O_RDONLY)
+    except (ImportError, OSError):  # no such locks on this platform, or nobody was ever here
         return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # several may look at once
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 @contextmanager
-def locked(path: Path, create: bool = True) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Hold the lock of a folder.
 
     Args:
-        path: the lock's file.
-        create: whether to make it where it is missing, and to wait a moment for whoever only looks.
+        path: the lock's file; made where it is missing.
 
     Raises:
         UsageError: another process holds it.
-        FileNotFoundError: it is missing, and ``create`` is off.
     """
     try:
         import fcntl
     except ImportError:  # no such locks on this platform
         yield
         return
-    handle = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0))
+    handle = os.open(path, os.O_RDWR | os.O_CREAT)
     try:
         for attempt in range(10):  # somebody who only looks holds it for a moment
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError as error:
-                if not create or attempt == 9:
+                if attempt == 9:
                     raise UsageError(f"{path.parent}: another process is training in this folder") from error
                 time.sleep(0.1)
         yield

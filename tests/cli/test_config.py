@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 
 from dhmd.app import compose
 from dhmd.batch import FeatureSpec
+from dhmd.composition import PLUGINS, refuse_foreign
 from dhmd.config import TARGETS, closest, conf_dir, instantiate, to_plain
 from dhmd.errors import UsageError
 from dhmd.training.accumulation import MeanAccumulation
@@ -117,3 +118,27 @@ def test_the_authors_model_brings_its_objective_and_optimisation():
     assert cfg.optimisation.validation_loss._target_.endswith("RoundedBatchMean")
     assert cfg.objective.orthogonality_axis == "batch"
     assert compose(["model=dmd_authors", "optimisation=default", "run_dir=x"]).optimisation.accumulation._target_ == MEAN
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("hydra.callbacks.x", {"_target_": "hydra_plugins.dhmd_sweeps.process_launcher.Path.write_text"}),
+        ("hydra.launcher.x", {"_target_": "hydra_plugins.dhmd_sweeps.process_launcher.ProcessLauncher"}),
+        ("hydra.launcher", {"_target_": "hydra_plugins.dhmd_sweeps.process_launcher.Path.write_text"}),
+        ("hydra.launcher", {"_target_": "hydra_plugins.dhmd_sweeps.sweeper.Sweeper"}),
+        ("hydra.sweeper", {"_target_": "hydra._internal.core_plugins.basic_sweeper.Path"}),
+    ],
+)
+def test_plugins_stand_where_plugins_belong_and_nothing_beside_them(path, value):
+    node = value
+    for name in reversed(path.split(".")[1:]):
+        node = {name: node}
+    with pytest.raises(UsageError, match="may not name code"):
+        refuse_foreign(node, "hydra")
+
+
+def test_every_launcher_of_ours_and_both_sweepers_are_allowed():
+    for where, names in PLUGINS.items():
+        for name in names:
+            refuse_foreign({where.partition(".")[2]: {"_target_": name}}, "hydra")

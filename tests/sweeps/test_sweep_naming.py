@@ -2,10 +2,11 @@
 
 import re
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dhmd.sweeps.naming import job_name, sweep_name
+from dhmd.sweeps.naming import hydra_flags, job_name, quoted, sweep_name
 
 VALUES = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\n\r"), max_size=60)
 
@@ -40,3 +41,14 @@ def test_what_only_says_how_a_sweep_is_run_is_not_in_its_name():
     assert sweep_name(None, ["seed"], ["model=dhmd", "seed=1,2"]) != name
     assert sweep_name("seeds", ["seed"], base) != name
     assert sweep_name("seeds", ["seed"], base).startswith("seeds-")
+
+
+@given(st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=40))
+def test_any_folder_can_be_an_override(text):
+    (override,) = OverridesParser.create().parse_overrides([f"a={quoted(text)}"])
+    assert override.value() == text
+
+
+def test_flags_of_the_command_line_are_found_in_both_forms():
+    assert hydra_flags(["-m", "--config-dir", "a b", "seed=1", "-cn=x"]) == ["--config-dir=a b", "-cn=x"]
+    assert hydra_flags(["-m", "seed=1"]) == []

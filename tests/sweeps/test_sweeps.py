@@ -9,11 +9,14 @@ import sys
 import time
 
 import pytest
+import yaml
 
 from dhmd.cli import main
+from dhmd.config import conf_dir
 from dhmd.errors import UsageError
 from dhmd.evaluation.results import record_of
 from dhmd.sweeps.folder import State, jobs_of
+from hydra_plugins.dhmd_sweeps import process_launcher
 from hydra_plugins.dhmd_sweeps.process_launcher import ProcessLauncher
 from tiny_runs import DICTIONARIES, TINY
 
@@ -65,6 +68,53 @@ def test_a_named_study_is_one_command(here):
     folder = only_folder(here)
     assert folder.name.startswith("edges-")
     assert [job.name for job in jobs_of(folder)] == ["ablation-full", "ablation-edges_uniform"]
+
+
+def test_a_folder_with_runs_of_another_configuration_is_not_taken_for_done(here, capsys):
+    assert sweep("seed=1,2", "hydra.sweep.dir=s") == 0
+    assert sweep("seed=1,2", "hydra.sweep.dir=s", "optimisation.lr=0.5") == 2
+    said = capsys.readouterr().err
+    assert "seed-1: holds a run of another configuration: optimisation.lr (recorded 0.001, now 0.5)" in said
+    assert sweep("seed=1,2", "hydra.sweep.dir=s", "trainer.max_epochs=1", "logger=csv") == 0  # how a run is computed may change
+
+
+def test_one_run_is_not_continued_as_a_sweep(here, capsys):
+    assert main(["train", "-m", "resume=run", "seed=1,2"]) == 2
+    assert "without -m" in capsys.readouterr().err
+
+
+def test_files_of_ones_own_and_odd_folders_reach_the_jobs(here):
+    (here / "own" / "experiment").mkdir(parents=True)
+    (here / "own" / "experiment" / "quick.yaml").write_text("# @package _global_\noptimisation:\n  lr: 0.0125\n")
+    (here / "evil.py").write_text("raise SystemExit('a module of the working folder was imported')")
+    (here / "torch.py").write_text("raise SystemExit('a module of the working folder was imported')")
+    options = [*TINY, *DICTIONARIES, "trainer.max_epochs=1", "experiment=quick", "seed=1,2", "--config-dir", "own"]
+    assert main(["train", "-m", *options, "launcher=process", "hydra.launcher.n=2", "hydra.sweep.dir='it\\'s here'"]) == 0
+    for job in jobs_of(here / "it's here"):
+        config = yaml.safe_load((here / "it's here" / job.name / "config.yaml").read_text())
+        assert config["labels"]["experiment"] == "quick"
+
+
+@pytest.mark.parametrize("study", sorted(p.stem for p in (conf_dir() / "sweep").glob("*.yaml")))
+def test_a_job_of_a_study_is_handed_on_as_it_is(study, here, monkeypatch):
+    """What the process launcher would type has all that the study says."""
+    typed = []
+    parameters = yaml.safe_load((conf_dir() / "sweep" / f"{study}.yaml").read_text())["hydra"]["sweeper"]["params"]
+    first = [
+        f"{key}={str(values).partition('(')[2].partition(',')[0] or str(values).partition(',')[0]}" for key, values in parameters.items()
+    ]
+    monkeypatch.setattr(process_launcher.subprocess, "Popen", lambda command, **_: typed.append(command) or Ended())
+    main(["train", f"sweep={study}", *first, "launcher=process", "hydra.sweep.dir=s"])
+    (command,) = typed
+    overrides = command[command.index("train") + 1 :]
+    assert {f"sweep={study}", "hydra.mode=RUN", "resume=true", *first} <= set(overrides)
+
+
+class Ended:
+    """A process that has ended well."""
+
+    def poll(self):
+        return 0
 
 
 def test_ddp_in_the_sweeps_own_process_is_refused(here, capsys):

@@ -113,7 +113,7 @@ class Objective(nn.Module):
         terms = [*self._task(outputs, label), *self._decoupling(outputs, label)]
         for name, space in outputs.spaces.items():
             terms += [*self._distillation(name, space), *self._matching(name, space, label)]
-        terms += [Term(name, name, term(outputs, label)) for name, term in self.further.items()]
+        terms += [Term(name, name, _scalar(name, term(outputs, label))) for name, term in self.further.items()]
         total = sum((self.weights[t.key] * t.value for t in terms if self.weights[t.key]), torch.zeros_like(terms[0].value))
         return {t.name: t.value for t in terms} | {"total": total}
 
@@ -162,6 +162,18 @@ class Objective(nn.Module):
         else:
             value = code_divergence_loss(*_pairs_and_weights(space), space.activations)
         yield Term(f"{name}_matching", f"{name}_matching", value)
+
+
+def _scalar(name: str, value: Tensor) -> Tensor:
+    """The value of a further term, seen to be a scalar.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not isinstance(value, Tensor) or value.dim():
+        found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        raise UsageError(f"objective.terms.{name}: gave {found}; expected a scalar tensor, for example the mean over samples")
+    return value
 
 
 def _pairs_and_weights(space: Space) -> tuple[Pairs, Tensor]:

@@ -42,6 +42,26 @@ def sweep_name(study: str | None, varying: Sequence[str], overrides: Iterable[st
     return f"{head[:LONGEST]}-{_digest([study or '', *kept])}"
 
 
+CONFIG_FLAGS = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
+
+
+def hydra_flags(arguments: Sequence[str]) -> list[str]:
+    """The flags of a command line that say where configurations come from, each as one word ``flag=value``."""
+    found = []
+    for i, argument in enumerate(arguments):
+        flag, given, value = argument.partition("=")
+        if flag in CONFIG_FLAGS:
+            found.append(f"{flag}={value if given else ''.join(arguments[i + 1 : i + 2])}")
+    return found
+
+
+def quoted(value: object) -> str:
+    """A value as Hydra's overrides take any text."""
+    # backslashes count twice before a quote, be it the closing one
+    escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), str(value))
+    return f"'{escaped}'"
+
+
 def _last(key: str, all_keys: Sequence[str]) -> str:
     """The last part of a key, or all of it where the last part names another key, too."""
     short = key.rpartition(".")[2]

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_gather
 
 from dhmd.errors import RunError
 from dhmd.outputs import Edges, Outputs
@@ -51,6 +50,22 @@ class Gathering:
             pass
 
 
+class _AllGather(torch.autograd.Function):
+    """The tensors (B, F) of all processes; backwards, the sum of what all processes send back to this one's."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> tuple[Tensor, ...]:
+        parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, own.contiguous())
+        return tuple(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        together = torch.stack(gradients)
+        dist.all_reduce(together)
+        return together[dist.get_rank()]
+
+
 def _several() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
@@ -70,7 +85,7 @@ def _gathered(outputs: Outputs, label: Tensor, more: bool) -> tuple[tuple[Output
     leaves = [_longer(x, next(longest)) if _timed(x) else x for x in leaves]
     rows = torch.cat([x.reshape(len(label), _width(x)).float() for x in leaves], dim=1)
     most = max(row[1] for row in table)
-    parts = all_gather(nn.functional.pad(rows, (0, 0, 0, most - len(rows))))  # type: ignore[no-untyped-call]
+    parts: tuple[Tensor, ...] = _AllGather.apply(nn.functional.pad(rows, (0, 0, 0, most - len(rows))))  # type: ignore[no-untyped-call]
     together = torch.cat([part[: row[1]] for part, row in zip(parts, table, strict=True)])
     columns = torch.split(together, [_width(x) for x in leaves], dim=1)
     found = iter([c.reshape(len(together), *x.shape[1:]).to(x.dtype) for c, x in zip(columns, leaves, strict=True)])

@@ -183,7 +183,8 @@ class DistillationModule(pl.LightningModule):
         self._resumed = checkpoint["training"]
         self.history = list(self._resumed["history"])
         self.edges = {space: list(rows) for space, rows in self._resumed["edges"].items()}
-        self.by_class.restore(self._resumed["by_class"])
+        if "by_class" in self._resumed:  # a run begun by an earlier version has none
+            self.by_class.restore(self._resumed["by_class"])
 
     def _total(self, part: Tensor) -> Tensor:
         """Over the processes that train together."""

@@ -27,6 +27,8 @@ FREE_TO_CHANGE = (
     *("data.num_workers", "data.in_memory", "data.path", "data.cache_dir"),
 )
 """What may differ when a run is resumed: how it is computed and watched, not what is learned."""
+LEARNED = ("seed", "convention", "data", "text_encoder", "model", "objective", "optimisation", "trainer")
+"""The parts of a configuration that have a say in what is learned."""
 NOT_FREE = ("trainer.precision", "trainer.limit_train_batches", "trainer.overfit_batches")
 """Of these, what does change what is learned."""
 
@@ -225,14 +227,19 @@ def _flat(node: Any, path: str = "") -> dict[str, Any]:
     return {path: node}
 
 
-def _check_same(recorded: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
+def differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What is learned differently under two configurations: "key (recorded ..., now ...)"."""
     before, after = _flat(recorded), _flat(now)
-    differing = [
+    return [
         f"{key} (recorded {before.get(key, 'absent')!r}, now {after.get(key, 'absent')!r})"
         for key in sorted({*before, *after})
         if before.get(key) != after.get(key)
         and (key in NOT_FREE or not any(key == free or key.startswith(f"{free}.") for free in FREE_TO_CHANGE))
     ]
+
+
+def _check_same(recorded: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
+    differing = differences(recorded, now)
     if differing:
         raise RunError(
             f"{path}: the run there was started with another configuration and cannot be resumed with this one: "

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig
@@ -191,6 +193,9 @@ def _trainer(config: dict[str, Any], folder: RunFolder, recorder: Recorder) -> p
         trainer: pl.Trainer = instantiate(config["trainer"], "trainer", **own)
     except MisconfigurationException as error:
         raise UsageError(f"trainer: {error}") from error
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    if sweeping() and trainer.world_size > 1 and not (environment and environment.creates_processes_externally):
+        raise UsageError("trainer: a job of several processes cannot be started by this launcher; add launcher=process to the sweep")
     for callback in callbacks:
         if isinstance(callback, EarlyStopping) and not callback.monitor.startswith("validation/"):
             raise UsageError(f"callbacks.early_stopping.monitor: found {callback.monitor!r}, expected a number of validation, as {MONITOR}")
@@ -199,6 +204,11 @@ def _trainer(config: dict[str, Any], folder: RunFolder, recorder: Recorder) -> p
             "callbacks.checkpoints is missing: without it there is no best epoch; expected dhmd.training.checkpoints.Checkpoints"
         )
     return trainer
+
+
+def sweeping() -> bool:
+    """Whether this process runs a job of a Hydra multirun, and is not a process of its own for it."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def _group(config: Mapping[str, Any], name: str, **extra: dict[str, Any]) -> list[Any]:

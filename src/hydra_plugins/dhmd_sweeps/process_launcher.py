@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
@@ -20,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 log = logging.getLogger(__name__)
 GRACE = 10.0  # seconds a job gets to end when the sweep is interrupted
-NOT_HANDED_ON = ("hydra.sweep.", "hydra.mode", "hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper", "sweep=", "launcher=")
+NOT_HANDED_ON = ("hydra.sweep.", "hydra.mode", "hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper", "launcher=")
 
 
 CONFIG: dict[str, Any] = {
@@ -95,13 +96,18 @@ class ProcessLauncher(Launcher):
         return returns
 
     def _start(self, number: int, of: int, overrides: Sequence[str], slot: list[int] | None) -> _Running:
+        from dhmd.sweeps.naming import hydra_flags, quoted
+        from dhmd.training.record import RunFolder
+
         own = [o for o in overrides if not o.lstrip("+~").startswith(NOT_HANDED_ON)]
-        sweep = {key: value.strip("'") for key, _, value in (o.partition("=") for o in overrides) if key.startswith("hydra.sweep.")}
-        folder = Path(sweep["hydra.sweep.dir"]) / sweep["hydra.sweep.subdir"]
-        environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(self.threads))}
+        last = {o.get_key_element(): o for o in OverridesParser.create().parse_overrides(list(overrides))}
+        folder = Path(str(last["hydra.sweep.dir"].value())) / str(last["hydra.sweep.subdir"].value())
+        environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(self.threads)), "PYTHONSAFEPATH": "1"}
         if slot is not None:
             environment |= {"CUDA_VISIBLE_DEVICES": ",".join(map(str, slot)), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-        command = [sys.executable, "-m", "dhmd.cli", "train", *own, "resume=true", "hydra.mode=RUN", f"hydra.run.dir='{folder}'"]
+        where = ["resume=true", "hydra.mode=RUN", f"hydra.run.dir={quoted(folder)}"]
+        command = [*_program(), "train", *own, *where, *hydra_flags(sys.argv[1:])]
+        RunFolder(folder).failed_file.unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         log.info("job %d of %d: %s%s", number + 1, of, folder.name, "" if slot is None else f" on GPU {', '.join(map(str, slot))}")
         output = (folder / "job.log").open("a")
@@ -109,6 +115,12 @@ class ProcessLauncher(Launcher):
             command, env=environment, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent
         )
         return _Running(process, folder, slot, output.name)
+
+
+def _program() -> list[str]:
+    """The command ``dhmd`` of this interpreter: as a script, so that the working folder is not on the path that modules come from."""
+    script = Path(sys.executable).with_name("dhmd")
+    return [sys.executable, str(script)] if script.is_file() else [sys.executable, "-m", "dhmd.cli"]
 
 
 class _Running(NamedTuple):
@@ -125,8 +137,10 @@ def _close(job: _Running, status: int) -> None:
     folder = RunFolder(job.folder)
     if status != 0 and not folder.failed_file.exists():
         lines = [line for line in Path(job.log).read_text(errors="replace").splitlines() if line.strip()]
-        ended = f"killed by signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-        folder.fail(f"{ended}: {lines[-1] if lines else 'no output'}")
+        telling = [line for line in lines if not line.startswith("dhmd: unexpected error")] or ["no output"]
+        said = [line.removeprefix("dhmd: ") for line in telling if line.startswith("dhmd: ")]
+        ended = f"killed by signal {signal.Signals(-status).name}: " if status < 0 else ""
+        folder.fail(f"{ended}{said[-1] if said and not ended else telling[-1]}")
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:

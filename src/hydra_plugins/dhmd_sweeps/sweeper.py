@@ -40,13 +40,13 @@ class Sweeper(BasicSweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Fix the folder of the sweep, then make the launcher."""
-        from dhmd.sweeps.naming import sweep_name
+        from dhmd.sweeps.naming import hydra_flags, sweep_name
 
         overrides = OverridesParser.create(hydra_context.config_loader).parse_overrides([*self._given(), *config.hydra.overrides.task])
         last = {o.get_key_element(): o for o in overrides}  # the command line's values win over a study's
         self.varying = [key for key, o in last.items() if o.is_sweep_override()]
         if not config.hydra.sweep.dir:
-            typed = [*self._given(), *config.hydra.overrides.task]
+            typed = [*self._given(), *config.hydra.overrides.task, *hydra_flags(sys.argv[1:])]
             with open_dict(config):
                 config.hydra.sweep.dir = f"runs/sweeps/{sweep_name(self.study, self.varying, typed)}"
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
@@ -63,7 +63,7 @@ class Sweeper(BasicSweeper):
         """
         from dhmd.errors import RunError
         from dhmd.sweeps.folder import State, job_at, jobs_of, write_sweep
-        from dhmd.sweeps.naming import job_name
+        from dhmd.sweeps.naming import job_name, quoted
 
         assert self.config is not None and self.hydra_context is not None and self.launcher is not None  # noqa: S101, PT018  # setup() was called
         _refuse_ddp_in_this_process(self.config)
@@ -71,14 +71,14 @@ class Sweeper(BasicSweeper):
         combinations = self.split_arguments(parser.parse_overrides([*self._given(), *arguments]), None)[0]
         folder = Path(self.config.hydra.sweep.dir).absolute()
         jobs = {job_name(self.varying, overrides): overrides for overrides in combinations}
-        where = [f"hydra.sweep.dir='{folder}'"]
-        self.validate_batch_is_legal(combinations)
+        for name, overrides in jobs.items():
+            self._check(folder / name, overrides)
         folder.mkdir(parents=True, exist_ok=True)
         write_sweep(folder, jobs, shlex.join(["dhmd", *sys.argv[1:]]))
         states = {name: job_at(folder / name).state for name in jobs}
         left = [name for name in jobs if states[name] not in (State.FINISHED, State.RUNNING)]
         log.info("sweep %s: %d jobs, %d to do", folder, len(jobs), len(left))
-        todo = [[*jobs[name], *where, f"hydra.sweep.subdir='{name}'"] for name in left]
+        todo = [[*jobs[name], f"hydra.sweep.dir={quoted(folder)}", f"hydra.sweep.subdir={quoted(name)}"] for name in left]
         try:
             launched = self.launcher.launch(todo, initial_job_idx=0) if todo else []
         except KeyboardInterrupt:
@@ -92,6 +92,29 @@ class Sweeper(BasicSweeper):
             raise RunError(f"{len(open_jobs)} of {len(jobs)} jobs did not finish (the same command tries them again):\n" + "\n".join(lines))
         return launched
 
+    def _check(self, job: Path, overrides: list[str]) -> None:
+        """Compose a job: what is wrong with it is told before any begins, and a run that is there must be of this configuration.
+
+        Raises:
+            UsageError: it is of another.
+        """
+        from dhmd.config import to_plain
+        from dhmd.errors import UsageError
+        from dhmd.training.record import LEARNED, RunFolder, differences
+
+        assert self.config is not None and self.hydra_context is not None  # noqa: S101, PT018  # setup() was called
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+        run = RunFolder(job)
+        if not run.started:
+            return
+        with open_dict(config):
+            config.run_dir = str(job)  # otherwise asked of a job that has begun
+        recorded = run.config()
+        plain = {key: to_plain(value) if isinstance(value, DictConfig) else value for key, value in config.items() if key in LEARNED}
+        if differing := differences({key: recorded.get(key) for key in LEARNED}, plain):
+            found = "; ".join(differing[:5])
+            raise UsageError(f"{job}: holds a run of another configuration: {found}; choose another hydra.sweep.dir, or remove the folder")
+
     def _given(self) -> list[str]:
         return [f"{key}={value}" for key, value in (self.params or {}).items()]
 
@@ -102,7 +125,7 @@ def _refuse_ddp_in_this_process(config: DictConfig) -> None:
 
     strategy, launcher = config.trainer.get("strategy"), str(config.hydra.launcher._target_)
     name = strategy if isinstance(strategy, str) else str((strategy or {}).get("_target_", ""))
-    if "ddp" in name.lower() and not launcher.startswith("hydra_plugins.dhmd_sweeps."):
+    if "ddp" in name.lower() and not launcher.startswith(("hydra_plugins.dhmd_sweeps.", "hydra_plugins.hydra_submitit_launcher.")):
         raise UsageError(
             f"trainer.strategy={name}: {launcher.rpartition('.')[2]} cannot start jobs of several processes; add launcher=process"
         )
