@@ -13,9 +13,14 @@ from pathlib import Path
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on a clean exit it takes the place of ``path``, on an error it is removed.
 
+    A pipe or a device is written itself: it must not be replaced by a file.
+
     Raises:
         OSError: the folder cannot be written.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        yield path
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     os.close(handle)

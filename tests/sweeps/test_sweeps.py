@@ -83,6 +83,7 @@ def test_one_run_is_not_continued_as_a_sweep(here, capsys):
     assert "without -m" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_files_of_ones_own_and_odd_folders_reach_the_jobs(here):
     (here / "own" / "experiment").mkdir(parents=True)
     (here / "own" / "experiment" / "quick.yaml").write_text("# @package _global_\noptimisation:\n  lr: 0.0125\n")

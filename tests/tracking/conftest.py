@@ -3,9 +3,13 @@
 import os
 
 import pytest
+import wandb
 
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
+    wandb.teardown()  # W&B reads its variables once a process
+    yield
+    wandb.teardown()
