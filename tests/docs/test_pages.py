@@ -9,6 +9,7 @@ from pages import PAGES
 
 from dhmd import reproduce
 
+SLOW = {"analysis.md", "findings.md", "modalities.md", "report.md", "results.md", "scaling.md", "wandb.md"}  # run with the slow tests
 RUNNABLE = {page: [b for b in blocks(page) if b.runs] for page in PAGES}
 
 
@@ -27,7 +28,11 @@ def scratch(tmp_path, tmp_path_factory, monkeypatch, no_figures):
             del sys.modules[name]
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if any(b.mark != "slow" for b in RUNNABLE[p])], ids=lambda p: p.name)
+FAST = [p for p in PAGES if p.name not in SLOW and any(b.mark != "slow" for b in RUNNABLE[p])]
+WHOLE = [p for p in PAGES if p.name in SLOW or any(b.mark == "slow" for b in RUNNABLE[p])]
+
+
+@pytest.mark.parametrize("page", FAST, ids=lambda p: p.name)
 def test_the_page_does_what_it_says(page, scratch):
     runner = Runner()
     for block in RUNNABLE[page]:
@@ -36,7 +41,7 @@ def test_the_page_does_what_it_says(page, scratch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [p for p in PAGES if any(b.mark == "slow" for b in RUNNABLE[p])], ids=lambda p: p.name)
+@pytest.mark.parametrize("page", WHOLE, ids=lambda p: p.name)
 def test_the_page_with_its_slow_blocks_does_what_it_says(page, scratch):
     runner = Runner()
     for block in RUNNABLE[page]:

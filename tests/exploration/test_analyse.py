@@ -59,6 +59,7 @@ def names(folder):
     return sorted(p.name for p in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_everything_is_written_and_named(tmp_path, capsys):
     run = make_run(tmp_path / "run", n=40, epochs=5, stages=ALL_STAGES)
     assert main(["analyse", str(run)]) == 0

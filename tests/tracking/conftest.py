@@ -8,8 +8,13 @@ import wandb
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
+    _end_service()  # W&B reads its variables once, when its service starts
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
-    wandb.teardown()  # W&B reads its variables once a process
     yield
+    _end_service()
+
+
+def _end_service():
     wandb.teardown()
+    os.environ.pop("WANDB_SERVICE", None)  # the address of the service that has ended

@@ -100,6 +100,7 @@ def uneven(rank, port, folder, batches):
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_a_process_with_fewer_validation_batches_takes_part_with_none(tmp_path, free_port):
     mp.spawn(uneven, (free_port, str(tmp_path), ([2, 2, 1], [2])), nprocs=2)
     first, second = torch.load(tmp_path / "0.pt"), torch.load(tmp_path / "1.pt")

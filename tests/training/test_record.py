@@ -185,6 +185,7 @@ def test_other_tasks(tiny, tmp_path, no_figures, task, columns):
     assert [name for name in rows(tmp_path / "predictions.csv")[0] if name.startswith("prediction")] == columns
 
 
+@pytest.mark.slow
 def test_one_batch_can_be_learned_by_heart(tiny, tmp_path, no_figures):
     options = ["debug=overfit", "trainer.max_epochs=60", "optimisation.lr=0.01"]
     quiet = ["model.dropout.attention=0", "model.dropout.memory=0", "model.dropout.embedding=0", "model.dropout.text=0"]
