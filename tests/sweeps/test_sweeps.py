@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -14,7 +13,6 @@ import yaml
 from dhmd.cli import main
 from dhmd.config import conf_dir
 from dhmd.errors import UsageError
-from dhmd.evaluation.results import record_of
 from dhmd.sweeps.folder import State, jobs_of
 from hydra_plugins.dhmd_sweeps import process_launcher
 from hydra_plugins.dhmd_sweeps.process_launcher import ProcessLauncher
@@ -155,41 +153,6 @@ def test_jobs_get_their_own_gpus_from_a_given_list(here):
 def test_gpus_that_cannot_be_handed_out(options, said):
     with pytest.raises(UsageError, match=said):
         ProcessLauncher(**options)
-
-
-def table(folder):
-    """All that a results table is made of, without what differs between two runs of one thing: hashes of files with times in them."""
-    entries = record_of([folder])["entries"]
-    return sorted(
-        (e["run"].rpartition("/")[2], e["seed"], e["ablation"], e["configuration"], tuple(sorted(e["test"].items()))) for e in entries
-    )
-
-
-@pytest.mark.slow
-def test_a_sweep_killed_three_times_ends_with_the_table_of_one_that_was_not(here):
-    what = [
-        "hydra.launcher.n=2",
-        "trainer.max_epochs=3",
-        "data.synthetic.n_train=60",
-        "ablation=full,no_gd,no_decoupling",
-        "seed=range(1,5)",
-    ]
-    chance = random.Random(5)  # noqa: S311
-    for _ in range(3):
-        process = subprocess.Popen(command(*what), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until = time.monotonic() + 200
-        while time.monotonic() < until and not any((here / "s").rglob("config.yaml")):  # a job has begun
-            time.sleep(0.2)
-        time.sleep(chance.uniform(1, 12))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert any(job.state is not State.FINISHED for job in jobs_of(here / "s")), "killed too late to test anything"
-    assert subprocess.run(command(*what), timeout=900).returncode == 0
-    jobs = jobs_of(here / "s")
-    assert [job.state for job in jobs] == [State.FINISHED] * 12
-    whole = [o.replace("hydra.sweep.dir=s", "hydra.sweep.dir=whole") for o in command(*what)]
-    assert subprocess.run(whole, timeout=900).returncode == 0
-    assert table(here / "s") == table(here / "whole")
 
 
 @pytest.mark.slow
