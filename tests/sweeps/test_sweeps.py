@@ -2,9 +2,11 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -13,6 +15,8 @@ import yaml
 from dhmd.cli import main
 from dhmd.config import conf_dir
 from dhmd.errors import UsageError
+from dhmd.evaluation.results import record_of
+from dhmd.locking import locked
 from dhmd.sweeps.folder import State, jobs_of
 from hydra_plugins.dhmd_sweeps import process_launcher
 from hydra_plugins.dhmd_sweeps.process_launcher import ProcessLauncher
@@ -59,6 +63,28 @@ def test_a_failed_job_stops_no_other_and_is_tried_again(here, capsys):
     assert [job.state for job in jobs_of(here / "s")] == [State.FINISHED, State.FAILED]
     assert main(["sweep", "status", "s"]) == 0
     assert "diverged" in capsys.readouterr().out
+
+
+def test_a_job_that_was_ending_when_the_command_came_again_is_done(here, capsys):
+    """Whoever holds its lock now may be what a killed sweep left behind: it is waited for, and its work is done when it ends without."""
+    job, ends = here / "s" / "seed-1", threading.Event()
+    job.mkdir(parents=True)
+
+    def leftover():
+        with locked(job / ".lock"):
+            taken.set()
+            ends.wait()
+
+    taken = threading.Event()
+    thread = threading.Thread(target=leftover)
+    thread.start()
+    taken.wait()
+    threading.Timer(3.0, ends.set).start()
+    assert sweep("seed=1,2", "hydra.sweep.dir=s") == 0
+    thread.join()
+    said = capsys.readouterr().out
+    assert "2 jobs, 1 to do" in said
+    assert [job.state for job in jobs_of(here / "s")] == [State.FINISHED] * 2
 
 
 def test_a_named_study_is_one_command(here):
@@ -153,6 +179,40 @@ def test_jobs_get_their_own_gpus_from_a_given_list(here):
 def test_gpus_that_cannot_be_handed_out(options, said):
     with pytest.raises(UsageError, match=said):
         ProcessLauncher(**options)
+
+
+def table(folder):
+    """All that a results table is made of, without what differs between two runs of one thing: hashes of files with times in them."""
+    entries = record_of([folder])["entries"]
+    return sorted(
+        (e["run"].rpartition("/")[2], e["seed"], e["ablation"], e["configuration"], tuple(sorted(e["test"].items()))) for e in entries
+    )
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_three_times_ends_with_the_table_of_one_that_was_not(here, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    what = ["trainer.max_epochs=3", "ablation=full,no_gd,no_decoupling", "seed=range(1,5)"]
+    chance = random.Random(5)  # noqa: S311
+    for _ in range(3):
+        killed = command(*what, "hydra.launcher.n=2")
+        process = subprocess.Popen(killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        begun = len(list((here / "s").rglob("config.yaml")))
+        until = time.monotonic() + 200
+        while time.monotonic() < until and len(list((here / "s").rglob("config.yaml"))) == begun:  # until a further job has begun
+            time.sleep(0.2)
+        time.sleep(chance.uniform(0, 8))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    states = [job.state for job in jobs_of(here / "s")]
+    assert len(states) == 12
+    assert states.count(State.FINISHED) < 12, "killed too late to test anything"
+    assert subprocess.run(killed, timeout=900).returncode == 0
+    assert [job.state for job in jobs_of(here / "s")] == [State.FINISHED] * 12
+    # all in one process: what a job gives does not depend on how it is launched either
+    whole = [o for o in command(*what, "hydra.sweep.dir=whole") if o not in ("launcher=process", "hydra.sweep.dir=s")]
+    assert subprocess.run(whole, timeout=900).returncode == 0
+    assert table(here / "s") == table(here / "whole")
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import logging
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,22 +76,33 @@ class Sweeper(BasicSweeper):
             self._check(folder / name, overrides)
         folder.mkdir(parents=True, exist_ok=True)
         write_sweep(folder, jobs, shlex.join(["dhmd", *sys.argv[1:]]))
-        states = {name: job_at(folder / name).state for name in jobs}
-        left = [name for name in jobs if states[name] not in (State.FINISHED, State.RUNNING)]
-        log.info("sweep %s: %d jobs, %d to do", folder, len(jobs), len(left))
-        todo = [[*jobs[name], f"hydra.sweep.dir={quoted(folder)}", f"hydra.sweep.subdir={quoted(name)}"] for name in left]
-        try:
-            launched = self.launcher.launch(todo, initial_job_idx=0) if todo else []
-        except KeyboardInterrupt:
-            print(f"\nthe same command again goes on with the sweep in {folder}", file=sys.stderr)
-            raise
-        while any(job_at(folder / name).state is State.RUNNING for name in jobs):  # another process's
-            time.sleep(2)
+        launched: list[Any] = []
+        tried: set[str] = set()
+        while True:
+            states = {name: job_at(folder / name).state for name in jobs}
+            left = [name for name in jobs if states[name] not in (State.FINISHED, State.RUNNING) and name not in tried]
+            if left:
+                log.info("sweep %s: %d jobs, %d to do", folder, len(jobs), len(left))
+                todo = [[*jobs[name], f"hydra.sweep.dir={quoted(folder)}", f"hydra.sweep.subdir={quoted(name)}"] for name in left]
+                launched.extend(self._launch(todo, folder))
+                tried.update(left)
+            elif State.RUNNING in states.values():
+                time.sleep(2)  # another process's, perhaps one that a killed sweep left and that ends without having finished
+            else:
+                break
         open_jobs = [job for job in jobs_of(folder) if job.name in jobs and job.state is not State.FINISHED]
         if open_jobs:
             lines = [f"  {job.name}: {job.error or 'ended without a word'}" for job in open_jobs]
             raise RunError(f"{len(open_jobs)} of {len(jobs)} jobs did not finish (the same command tries them again):\n" + "\n".join(lines))
         return launched
+
+    def _launch(self, todo: list[list[str]], folder: Path) -> Sequence[Any]:
+        assert self.launcher is not None  # noqa: S101  # setup() was called
+        try:
+            return self.launcher.launch(todo, initial_job_idx=0)
+        except KeyboardInterrupt:
+            print(f"\nthe same command again goes on with the sweep in {folder}", file=sys.stderr)
+            raise
 
     def _check(self, job: Path, overrides: list[str]) -> None:
         """Compose a job: what is wrong with it is told before any begins, and a run that is there must be of this configuration.
