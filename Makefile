@@ -3,6 +3,7 @@ PYTHON ?= python3
 PIP_OPTIONS ?=
 SEEDS ?= 5
 GPUS ?= 0
+STUDY ?= kd_stages
 MOSI ?=
 MOSEI ?=
 OVERRIDES ?=
@@ -75,12 +76,13 @@ ablate: $(INSTALLED)  ## every distillation stage taken away in turn on the embe
 	$(BIN)/dhmd train sweep=kd_stages experiment=probe "seed=range(1111,$$((1111 + $(SEEDS))))" logger=none hydra.sweep.dir=runs/ablate \
 		launcher=process hydra.launcher.n=2
 	$(BIN)/dhmd results runs/ablate
+	$(BIN)/dhmd report runs/ablate -o runs/ablate/report.html
 
-reproduce-mosi: $(INSTALLED)  ## DMD and DHMD on CMU-MOSI: MOSI=file.pkl SEEDS=5 GPUS=0 OVERRIDES="text_encoder.source=folder"
-	@$(BIN)/dhmd reproduce mosi --data "$(MOSI)" --seeds $(SEEDS) --gpus $(GPUS) --set $(OVERRIDES)
+reproduce-mosi: $(INSTALLED)  ## DMD, and DHMD with its stages taken away, on CMU-MOSI: MOSI="aligned.pkl unaligned.pkl" SEEDS=5 GPUS=0 STUDY=kd_stages
+	@$(BIN)/dhmd reproduce mosi --data $(MOSI) --seeds $(SEEDS) --gpus $(GPUS) --study $(STUDY) --set $(OVERRIDES)
 
-reproduce-mosei: $(INSTALLED)  ## the same on CMU-MOSEI: MOSEI=file.pkl
-	@$(BIN)/dhmd reproduce mosei --data "$(MOSEI)" --seeds $(SEEDS) --gpus $(GPUS) --set $(OVERRIDES)
+reproduce-mosei: $(INSTALLED)  ## the same on CMU-MOSEI: MOSEI="aligned.pkl unaligned.pkl"
+	@$(BIN)/dhmd reproduce mosei --data $(MOSEI) --seeds $(SEEDS) --gpus $(GPUS) --study $(STUDY) --set $(OVERRIDES)
 
 clean:  ## remove what was built (.venv, caches); run folders stay
 	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

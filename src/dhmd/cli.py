@@ -154,11 +154,14 @@ def _parser() -> argparse.ArgumentParser:
 
     verbs.add_parser("results", help="tables over many runs: mean, deviation, interval, tested differences", add_help=False)
 
-    reproduce = verbs.add_parser("reproduce", help="train DMD and DHMD over seeds on a published data set and print the table")
+    reproduce = verbs.add_parser(
+        "reproduce", help="train DMD, and DHMD with its stages taken away, on a published data set; ends in tables and a page"
+    )
     reproduce.add_argument("dataset", choices=("mosi", "mosei"))
-    reproduce.add_argument("--data", metavar="PATH", help="the published pickle, aligned or unaligned")
+    reproduce.add_argument("--data", nargs="*", default=[], metavar="PATH", help="the published pickles: aligned, unaligned, or both")
     reproduce.add_argument("--seeds", type=int, default=5, help="number of seeds, from 1111 on (default: 5)")
     reproduce.add_argument("--gpus", type=int, default=0, help="number of GPUs; runs are spread over them (default: 0, the CPU)")
+    reproduce.add_argument("--study", default="kd_stages", help="of conf/sweep, for DHMD (default: kd_stages; seeds: DHMD alone)")
     reproduce.add_argument("--runs", metavar="DIR", type=Path, default=Path("runs"), help="where run folders go (default: runs)")
     reproduce.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="further overrides of dhmd train for every run")
     reproduce.set_defaults(run=_reproduce)
@@ -248,7 +251,7 @@ def _sync(options: argparse.Namespace) -> None:
 def _reproduce(options: argparse.Namespace) -> None:
     from dhmd.reproduce import reproduce
 
-    print(reproduce(options.dataset, options.data, options.seeds, options.gpus, options.runs, options.set))
+    print(reproduce(options.dataset, options.data, options.seeds, options.gpus, options.runs, options.study, options.set))
 
 
 if __name__ == "__main__":

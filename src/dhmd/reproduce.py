@@ -1,4 +1,4 @@
-"""DMD and DHMD over several seeds on a published data set, ending in the table; what ``make reproduce-mosi`` runs."""
+"""DMD and DHMD with its stages taken away, over seeds on published data, ending in the table and its page: ``make reproduce-mosi``."""
 
 from __future__ import annotations
 
@@ -7,80 +7,95 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Event
 
+from dhmd.config import conf_dir
 from dhmd.data.catalog import PublishedFile, identify, published_files
 from dhmd.data.convert import open_or_convert
 from dhmd.data.store import Store
 from dhmd.errors import RunError, UsageError
 from dhmd.evaluation.results import record_of, render
-from dhmd.training.record import RunFolder
+from dhmd.report.command import report
+from dhmd.sweeps.folder import State, jobs_of
+from dhmd.sweeps.naming import quoted
+from dhmd.sweeps.unfinished import unfinished
 
-MODELS = ("dmd", "dhmd")
 FIRST_SEED = 1111
 """The DMD authors' list begins with it."""
+REFERENCE = "dhmd,full"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Job:
-    """One training: its folder and its overrides of ``dhmd train``."""
+def reproduce(
+    dataset: str, data: Sequence[str], seeds: int, gpus: int, runs: Path, study: str = "kd_stages", overrides: Sequence[str] = ()
+) -> str:
+    """Train what is not trained yet, then give the tables, ours beside the published rows, and write the page about all runs.
 
-    folder: RunFolder
-    overrides: tuple[str, ...]
-
-
-def reproduce(dataset: str, data: str | None, seeds: int, gpus: int, runs: Path, overrides: Sequence[str] = ()) -> str:
-    """Train what is not trained yet, then give the table: ours with mean and deviation, the published rows beside.
+    Per file two sweeps: DMD over the seeds, and the study on DHMD. The same command again goes on with them.
 
     Args:
         dataset: mosi or mosei.
-        data: the pickle; aligned or unaligned is found out from it.
+        data: the pickles, one aligned, one unaligned, or both; which is which is found out from them.
         seeds: how many, from 1111 on.
         gpus: so many runs at once, a GPU each; 0: one run at a time on the CPU.
-        runs: run folders go to ``runs``/<data>/<model>_seed<seed>; finished ones are kept, unfinished ones continued.
+        runs: sweeps go to ``runs``/<dataset>/<aligned or unaligned>/, the page to ``runs``/<dataset>/report.html.
+        study: a file of conf/sweep, run on DHMD.
         overrides: further overrides for every run.
 
+    Returns:
+        The tables, and a line about the page.
+
     Raises:
-        UsageError: no file is given or it is not there.
-        DataError: the file cannot be read.
-        RunError: a training failed; the others are done.
+        UsageError: no file is given or one is not there, two are of one kind, or an option is out of range or refused by the trainings.
+        DataError: a file cannot be read.
+        RunError: a training failed; the others are done, and tables and page made.
     """
-    path = _file(dataset, data)
     if seeds < 1 or gpus < 0:
         raise UsageError(f"found seeds={seeds} and gpus={gpus}; expected at least one seed and no negative number of GPUs")
-    store = Store(open_or_convert(path))
-    if identify(store.source_sha256) is None:
-        log.warning("%s is none of the published files: its numbers cannot be compared with the papers'", path)
-    name = f"{dataset}_{'aligned' if len(set(store.lengths.values())) == 1 else 'unaligned'}"
-    root = runs / name
-    jobs = [
-        Job(
-            RunFolder(root / f"{model}_seed{seed}"), (f"experiment=repro/{model}_{name}", f"seed={seed}", f"data.path='{path}'", *overrides)
-        )
-        for seed in range(FIRST_SEED, FIRST_SEED + seeds)
-        for model in MODELS
-    ]
-    failed = _run_all([job for job in jobs if not job.folder.finished], gpus)
-    table = render(record_of([job.folder.path for job in jobs if job.folder.started], reproduce=dataset)) if len(failed) < len(jobs) else ""
-    if failed:
-        names = ", ".join(job.folder.path.name for job in failed)
-        raise RunError(
-            f"{table}\n{len(failed)} of {len(jobs)} trainings failed: {names}; see train.log in {root}, then run the same command again"
-        )
-    return table
+    if study not in (studies := sorted(file.stem for file in (conf_dir() / "sweep").glob("*.yaml"))):
+        raise UsageError(f"--study: found {study!r}; expected one of {', '.join(studies)}")
+    root = runs / dataset
+    sweeps = []
+    for kind, path in _by_kind(_files(dataset, data)).items():
+        for model, sweep in (("dmd", "seeds"), ("dhmd", study)):
+            folder = (root / kind / f"{model}_{sweep}").absolute()
+            what = [f"sweep={sweep}", f"experiment=repro/{model}_{dataset}_{kind}", f"seed=range({FIRST_SEED},{FIRST_SEED + seeds})"]
+            print(f"{folder}: {' '.join(what)}", flush=True)
+            where = [f"data.path={quoted(path)}", f"hydra.sweep.dir={quoted(folder)}"]
+            if _call([sys.executable, "-m", "dhmd.cli", "train", "-m", *what, *where, *_launcher(gpus), *overrides]) == UsageError.exit_status:
+                raise UsageError("a sweep was refused, as all others would be; see the message above")
+            sweeps.append(folder)
+    open_jobs = [f"{folder.parent.name}/{folder.name}/{name}" for folder in sweeps for name in _unfinished_jobs(folder)]
+    if not any(root.rglob("DONE")):
+        raise RunError(f"no training finished; see job.log in the folders below {root}, then run the same command again")
+    return _results(dataset, root, open_jobs)
 
 
-def _file(dataset: str, data: str | None) -> Path:
-    if data and Path(data).is_file():
-        return Path(data).resolve()
-    found = f"{data}: no such file" if data else "no file was given"
+def _results(dataset: str, root: Path, open_jobs: Sequence[str]) -> str:
+    absent = unfinished([root])
+    try:
+        record = record_of([root], reproduce=dataset, reference=REFERENCE, unfinished=absent)
+    except UsageError:  # no DHMD has finished
+        record = record_of([root], reproduce=dataset, unfinished=absent)
+    tables = f"{render(record)}\n{report(root, root / 'report.html', unfinished=unfinished)}"
+    if open_jobs:
+        jobs = f"{len(open_jobs)} training{'s' if len(open_jobs) > 1 else ''} did not finish"
+        raise RunError(f"{tables}\n{jobs}: {', '.join(open_jobs)}; see job.log in {root}, then run the same command again")
+    return tables
+
+
+def _unfinished_jobs(folder: Path) -> list[str]:
+    return [job.name for job in jobs_of(folder) if job.state is not State.FINISHED] if folder.exists() else ["all"]
+
+
+def _files(dataset: str, data: Sequence[str]) -> list[Path]:
+    given = [Path(path) for path in data if path]
+    absent = [path for path in given if not path.is_file()]
+    if given and not absent:
+        return [path.resolve() for path in given]
+    found = f"{absent[0]}: no such file" if absent else "no file was given"
     wanted: list[PublishedFile] = [f for name, f in published_files().items() if name.startswith(f"{dataset}_")]
-    lines = [f"reproducing {dataset} needs a published feature file; {found}", "wanted is one of:"]
+    lines = [f"reproducing {dataset} needs a published feature file; {found}", "wanted is one of, or both:"]
     lines += [f"  {f.file}\n    SHA-256 {f.sha256}" for f in wanted]
     lines += [
         f"give it: make reproduce-{dataset} {dataset.upper()}=path/to/file.pkl",
@@ -89,47 +104,31 @@ def _file(dataset: str, data: str | None) -> Path:
     raise UsageError("\n".join(lines))
 
 
-def _run_all(jobs: Sequence[Job], gpus: int) -> list[Job]:
-    """Run the jobs, at most one a GPU at a time; the failed ones come back.
+def _by_kind(files: Sequence[Path]) -> dict[str, Path]:
+    """The files by kind, aligned or unaligned.
 
     Raises:
-        UsageError: a job was refused as wrong usage: all others would be.
+        UsageError: two are of one kind.
     """
-    free: SimpleQueue[int | None] = SimpleQueue()
-    for device in range(gpus) if gpus else [None]:
-        free.put(device)
-    refused = Event()
-
-    def run(job: Job) -> int:
-        device = free.get()
-        try:
-            status = UsageError.exit_status if refused.is_set() else _run(job, device)
-        finally:
-            free.put(device)
-        if status == UsageError.exit_status:
-            refused.set()
-        return status
-
-    with ThreadPoolExecutor(max(gpus, 1)) as pool:
-        statuses = list(pool.map(run, jobs))
-    if refused.is_set():
-        raise UsageError("a training was refused, as all others would be; see the message above")
-    return [job for job, status in zip(jobs, statuses, strict=True) if status]
+    found: dict[str, Path] = {}
+    for path in files:
+        store = Store(open_or_convert(path))
+        if identify(store.source_sha256) is None:
+            log.warning("%s is none of the published files: its numbers cannot be compared with the papers'", path)
+        kind = "aligned" if len(set(store.lengths.values())) == 1 else "unaligned"
+        if kind in found:
+            raise UsageError(f"found two {kind} files, {found[kind]} and {path}; expected one aligned and one unaligned at most")
+        found[kind] = path
+    return found
 
 
-def _run(job: Job, device: int | None) -> int:
-    """One training in a process of its own; its exit status."""
-    command = [sys.executable, "-m", "dhmd.cli", "train", *job.overrides, f"hydra.run.dir='{job.folder.path}'", "resume=true"]
-    environment = dict(os.environ)
-    if device is None:
-        command.append("trainer.accelerator=cpu")
-    else:
-        command.append("trainer.accelerator=gpu")
-        visible = environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if environment.get("CUDA_VISIBLE_DEVICES") else []
-        environment["CUDA_VISIBLE_DEVICES"] = visible[device] if device < len(visible) else str(device)
-    print(f"training {job.folder.path.name}{'' if device is None else f' on GPU {device}'}", flush=True)
-    return _call(command, environment)
+def _launcher(gpus: int) -> list[str]:
+    """A process a job, so many at once, a GPU each of those that are visible here."""
+    if not gpus:
+        return ["trainer.accelerator=cpu", "launcher=process"]
+    visible = [device for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if device] or [str(i) for i in range(gpus)]
+    return ["trainer.accelerator=gpu", "launcher=process", f"hydra.launcher.n={gpus}", f"hydra.launcher.gpus=[{','.join(visible[:gpus])}]"]
 
 
-def _call(command: Sequence[str], environment: dict[str, str]) -> int:
-    return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603
+def _call(command: Sequence[str]) -> int:
+    return subprocess.run(command, check=False).returncode  # noqa: S603

@@ -18,7 +18,8 @@ def scratch(tmp_path, tmp_path_factory, monkeypatch, no_figures):
     """An empty folder, outputs 100 columns wide, and `dhmd reproduce` training in this process; what a page exports or loads goes again."""
     environment, modules = dict(os.environ), set(sys.modules)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(reproduce, "_call", lambda command, env: in_process(list(command[3:]))[0])
+    monkeypatch.setattr(reproduce, "_call", lambda command: in_process(list(command[3:]))[0])
+    monkeypatch.setattr(reproduce, "_launcher", lambda gpus: ["trainer.accelerator=cpu"])
     os.environ |= {"COLUMNS": "100", "WANDB_MODE": "offline", "DHMD_CACHE": str(tmp_path_factory.getbasetemp() / "cache")}
     yield tmp_path
     os.environ.clear()
