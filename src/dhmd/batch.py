@@ -65,6 +65,7 @@ class FeatureBatch:
         label: (B,) float for regression and binary tasks, long for multiclass; None when unknown.
         tokens: (B, 3, T) long: token ids, mask, segments of the language modality's text, for text encoders.
         index: (B,) long, the sample's row in its split.
+        encoded: whether the language features are the hidden states of ``tokens`` by the network's own, frozen text encoder.
     """
 
     features: Mapping[str, Tensor]
@@ -72,6 +73,7 @@ class FeatureBatch:
     label: Tensor | None = None
     tokens: Tensor | None = None
     index: Tensor | None = field(default=None)
+    encoded: bool = False
 
     def __post_init__(self) -> None:
         """Check the shapes against each other.
@@ -141,7 +143,7 @@ class FeatureBatch:
         def apply(value: Any) -> Any:
             if isinstance(value, Mapping):
                 return {k: f(v) for k, v in value.items()}
-            return None if value is None else f(value)
+            return f(value) if isinstance(value, Tensor) else value
 
         return FeatureBatch(**{x.name: apply(getattr(self, x.name)) for x in fields(self)})
 

@@ -1,11 +1,11 @@
-"""Who is at a run folder: an advisory lock that ends with its process."""
+"""Who is at a run folder, or makes a file that others want, too: advisory locks that end with their process."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dhmd.errors import UsageError
@@ -55,4 +55,40 @@ def locked(path: Path) -> Iterator[None]:
                 time.sleep(0.1)
         yield
     finally:
+        os.close(handle)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Wait for the others that want this lock, hold it, and leave no file behind.
+
+    Where the platform or the file system has no such locks, nobody waits: what is done under it must be right, if wasteful, for many.
+
+    Args:
+        path: the lock's file.
+
+    Raises:
+        OSError: its folder cannot be written.
+    """
+    handle = _handle_alone(path)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()  # while it is held: who waits for it finds that it is no more, and makes another
+        os.close(handle)
+
+
+def _handle_alone(path: Path) -> int:
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT)
+        try:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except (ImportError, OSError):
+            return handle
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), path.stat()):
+                return handle
         os.close(handle)

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dhmd.batch import FeatureBatch
+from dhmd.batch import LANGUAGE, FeatureBatch
 from dhmd.data.statistics import varies
 from dhmd.data.store import Store
+from dhmd.data.text_states import TextStates
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class FeatureDataset(Dataset[FeatureBatch]):
         label: (N,) as the task wants them.
         tokens: (N, 3, T) or None.
         scaling: per modality, for standardised features; None for raw ones.
-        in_memory: whether to hold the features in memory; otherwise each process maps the file when it first reads.
+        in_memory: whether to hold the features in memory; otherwise each process opens the file when it first reads.
+        states: what a frozen text encoder makes of the tokens, to be served as the language features; None to leave it to the network.
 
     In a batch, frames that are not real are exactly 0, and so are values that were NaN or infinite.
     """
@@ -53,13 +55,15 @@ class FeatureDataset(Dataset[FeatureBatch]):
         tokens: npt.NDArray[np.integer[Any]] | None,
         scaling: Mapping[str, Scaling] | None,
         in_memory: bool,
+        states: TextStates | None = None,
     ) -> None:
-        self.store, self.split = store, split
+        self.store, self.split, self.states = store, split, states
+        self.modalities = [m for m in store.modalities if states is None or m != LANGUAGE]
         self.label, self.scaling = label, scaling
         self.tokens = None if tokens is None else torch.from_numpy(np.ascontiguousarray(tokens))
         self.real = {m: torch.from_numpy(r) for m, r in store.real(split).items()}
         self.holes = {m: values > 0 for m, (values, _) in store.non_finite(split).items()}
-        self.loaded = store.load(split) if in_memory else None
+        self.loaded = store.load(split, self.modalities) if in_memory else None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -71,19 +75,23 @@ class FeatureDataset(Dataset[FeatureBatch]):
         """The batch of some rows."""
         index = torch.as_tensor(rows)
         at = index.numpy()
-        raw = self.store.read(self.split, at) if self.loaded is None else {m: x[at] for m, x in self.loaded.items()}
+        raw = self.store.read(self.split, at, self.modalities) if self.loaded is None else {m: x[at] for m, x in self.loaded.items()}
         features, masks = {}, {}
-        for modality, array in raw.items():
+        for modality in self.store.modalities:
+            if modality not in raw and self.states is not None:
+                features[modality], masks[modality] = torch.from_numpy(self.states.read(at)), torch.from_numpy(self.states.mask[at])
+                continue
             ends = self.real[modality][index]
-            frame = torch.arange(array.shape[1])
+            frame = torch.arange(raw[modality].shape[1])
             masks[modality] = (frame >= ends[:, :1]) & (frame < ends[:, 1:])
-            features[modality] = self._clean(torch.from_numpy(array), masks[modality], modality)
+            features[modality] = self._clean(torch.from_numpy(raw[modality]), masks[modality], modality)
         return FeatureBatch(
             features=features,
             masks=masks,
             label=self.label[index],
             tokens=None if self.tokens is None else self.tokens[index].long(),
             index=index,
+            encoded=self.states is not None,
         )
 
     def _clean(self, x: Tensor, mask: Tensor, modality: str) -> Tensor:

@@ -26,7 +26,8 @@ from dhmd.data.problem import problem
 from dhmd.data.resplit import VIDEO, Resplit, ResplitStore
 from dhmd.data.statistics import few_samples
 from dhmd.data.store import Store
-from dhmd.data.tokens import Tokenizer, Tokens, tokens_of_splits
+from dhmd.data.text_states import Encoder, TextStates, text_states
+from dhmd.data.tokens import Tokenizer, Tokens, check_tokens, tokens_of_splits
 from dhmd.errors import UsageError
 
 log = logging.getLogger(__name__)
@@ -115,6 +116,8 @@ class FeatureDataModule(LightningDataModule):
         self._labels: dict[str, torch.Tensor] = {}
         self._tokens: dict[str, Tokens] | None = None
         self._datasets: dict[str, FeatureDataset] = {}
+        self._encoder: tuple[Encoder, bool] | None = None
+        self._states: dict[str, TextStates] | None = None
 
     # --- getting ready -------------------------------------------------------------------------------------------------------------------
 
@@ -179,23 +182,18 @@ class FeatureDataModule(LightningDataModule):
             return
         self._tokens, self._datasets = tokens_of_splits(self._store, self.tokens_from, tokenizer), {}
         self.spec = replace(self.spec, token_length=None if self._tokens is None else int(self._tokens["train"].shape[-1]))
-        if self._store.text_only and not required:
-            raise problem(
-                self.path or self._store.path,
-                "train/text",
-                found="texts without language features",
-                expected="language features, or a text encoder that makes some from the texts",
-                do="add language.npy, or choose text_encoder=minilm or text_encoder=bert",
-            )
-        if required and self._tokens is None:
-            has_text = self._store.raw_text("train") is not None
-            raise problem(
-                self.path or self._store.path,
-                "train/text_bert",
-                found="no token ids" + (" (there is raw_text, but no tokenizer)" if has_text else ", and no raw_text either"),
-                expected="text_bert (N, 3, T), or raw_text and a text encoder with a tokenizer",
-                do="add text_bert or raw_text to the file, or use the given language features with text_encoder=features",
-            )
+        check_tokens(self._store, self._tokens, required, self.path or self._store.path)
+
+    def encode_once(self, encoder: Encoder, padding: bool) -> None:
+        """Serve what a frozen text encoder makes of the tokens as the language features.
+
+        Nothing is computed before the first data set is made, so that it is done on the device where the encoder is by then.
+
+        Args:
+            encoder: whose weights do not change any more.
+            padding: whether the network reads the states of padding.
+        """
+        self._encoder, self._states, self._datasets = (encoder, padding), None, {}
 
     def _locate(self) -> Path:
         if self.synthetic_options is not None:
@@ -267,7 +265,10 @@ class FeatureDataModule(LightningDataModule):
             raise UsageError(f"split: found {split!r}, expected one of {', '.join(self.store.splits)}")
         if split not in self._datasets:
             tokens = None if self._tokens is None else self._tokens[split]
-            self._datasets[split] = FeatureDataset(self.store, split, self._labels[split], tokens, self._scaling, self.in_memory)
+            if self._encoder is not None and self._tokens is not None and self._states is None:
+                self._states = text_states(self._tokens, *self._encoder, self.store.path, self.in_memory)
+            states = None if self._states is None else self._states[split]
+            self._datasets[split] = FeatureDataset(self.store, split, self._labels[split], tokens, self._scaling, self.in_memory, states)
         return self._datasets[split]
 
     def train_dataloader(self) -> FeatureLoader:

@@ -135,20 +135,22 @@ class ResplitStore(Store):
         """Per modality (N, T, d), in memory."""
         return self.read(split, np.arange(self.size(split)))
 
-    def read(self, split: str, rows: npt.NDArray[np.integer[Any]] | list[int]) -> dict[str, npt.NDArray[np.float32]]:
-        """Per modality the features (B, T, d) of some rows, in memory."""
+    def read(
+        self, split: str, rows: npt.NDArray[np.integer[Any]] | list[int], modalities: Sequence[str] | None = None
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Per modality, all or some of them, the features (B, T, d) of some rows, in memory."""
         pooled = self._rows_of[split][np.asarray(rows)]
-        out = {m: np.empty((len(pooled), *self._shapes["train", m][1:]), np.float32) for m in self.modalities}
+        out = {m: np.empty((len(pooled), *self._shapes["train", m][1:]), np.float32) for m in self._of(modalities)}
         for source, (first, stop) in self._spans.items():
             at = np.flatnonzero((pooled >= first) & (pooled < stop))
             if len(at):
-                for modality, x in self._pool.read(source, pooled[at] - first).items():
+                for modality, x in self._pool.read(source, pooled[at] - first, list(out)).items():
                     out[modality][at] = x
         return out
 
-    def load(self, split: str) -> dict[str, npt.NDArray[np.float32]]:
-        """Per modality all features (N, T, d), in memory."""
-        return self.features(split)
+    def load(self, split: str, modalities: Sequence[str] | None = None) -> dict[str, npt.NDArray[np.float32]]:
+        """Per modality, all or some of them, all features (N, T, d), in memory."""
+        return self.read(split, np.arange(self.size(split)), modalities)
 
     def _groups(self, split: str, by: str, file: Path | str) -> list[str]:
         found = self._pool.groups(split)

@@ -127,17 +127,19 @@ class Store:
         """Per modality (N, T, d), memory-mapped and read-only."""
         return {m: self._maps[split, m] for m in self.modalities}
 
-    def read(self, split: str, rows: npt.NDArray[np.integer[Any]] | list[int]) -> dict[str, npt.NDArray[np.float32]]:
-        """Per modality the features (B, T, d) of some rows, in memory."""
-        return {m: self._rows(split, m, [int(r) for r in rows]) for m in self.modalities}
+    def read(
+        self, split: str, rows: npt.NDArray[np.integer[Any]] | list[int], modalities: Sequence[str] | None = None
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Per modality, all or some of them, the features (B, T, d) of some rows, in memory."""
+        return {m: self._rows(split, m, [int(r) for r in rows]) for m in self._of(modalities)}
 
-    def load(self, split: str) -> dict[str, npt.NDArray[np.float32]]:
-        """Per modality all features (N, T, d), in memory, checked against their checksums.
+    def load(self, split: str, modalities: Sequence[str] | None = None) -> dict[str, npt.NDArray[np.float32]]:
+        """Per modality, all or some of them, all features (N, T, d), in memory, checked against their checksums.
 
         Raises:
             DataError: the bytes are not those that were written.
         """
-        loaded = {m: np.empty(self._shapes[split, m], "<f4") for m in self.modalities}
+        loaded = {m: np.empty(self._shapes[split, m], "<f4") for m in self._of(modalities)}
         for modality, x in loaded.items():
             self._fill(x, split, modality, 0)
             self._compare(f"{split}/features/{modality}", checksum(x))
@@ -162,6 +164,9 @@ class Store:
                 digest.update(x.data)
                 advance(x.nbytes)
             self._compare(f"{split}/features/{modality}", digest.hexdigest())
+
+    def _of(self, modalities: Sequence[str] | None) -> Sequence[str]:
+        return self.modalities if modalities is None else modalities
 
     def _rows(self, split: str, modality: str, rows: list[int]) -> npt.NDArray[np.float32]:
         out = np.empty((len(rows), *self._shapes[split, modality][1:]), "<f4")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from dhmd.data.problem import problem
 from dhmd.data.store import Store
 
 Tokens = npt.NDArray[np.integer[Any]]
@@ -35,3 +37,34 @@ def tokens_of_splits(store: Store, source: str, tokenizer: Tokenizer | None) -> 
     tokens = np.asarray(tokenizer([t for split in texts.values() for t in split]))  # in one go, for one T
     ends = np.cumsum([len(t) for t in texts.values()])
     return dict(zip(texts, np.split(tokens, ends[:-1]), strict=True))
+
+
+def check_tokens(store: Store, tokens: Mapping[str, Tokens] | None, required: bool, file: Path | str) -> None:
+    """Check that language can be read: from tokens where they are required, else from features.
+
+    Args:
+        store: of the features.
+        tokens: of its splits, None where they cannot be had.
+        required: whether a batch without tokens is of no use.
+        file: to name in messages.
+
+    Raises:
+        DataError: it cannot.
+    """
+    if store.text_only and not required:
+        raise problem(
+            file,
+            "train/text",
+            found="texts without language features",
+            expected="language features, or a text encoder that makes some from the texts",
+            do="add language.npy, or choose text_encoder=minilm or text_encoder=bert",
+        )
+    if required and tokens is None:
+        has_text = store.raw_text("train") is not None
+        raise problem(
+            file,
+            "train/text_bert",
+            found="no token ids" + (" (there is raw_text, but no tokenizer)" if has_text else ", and no raw_text either"),
+            expected="text_bert (N, 3, T), or raw_text and a text encoder with a tokenizer",
+            do="add text_bert or raw_text to the file, or use the given language features with text_encoder=features",
+        )

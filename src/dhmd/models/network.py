@@ -140,7 +140,7 @@ class DecoupledDistillation(nn.Module):
         Raises:
             ValueError: a modality is missing, or shapes do not fit the specification.
         """
-        batch = self.text_encoder(batch, padding=not self.masked)
+        batch = self.text_encoder(batch, padding=self.reads_padding)
         if missing := [m for m in self.modalities if m not in batch.features]:
             raise ValueError(f"the batch has no {missing[0]} features; the network reads {', '.join(self.modalities)}")
         projected: dict[str, Tensor] = {}
@@ -164,6 +164,11 @@ class DecoupledDistillation(nn.Module):
             heterogeneous=heterogeneous.space,
             decoupled=decoupled,
         )
+
+    @property
+    def reads_padding(self) -> bool:
+        """Whether what is computed of padding makes a difference."""
+        return not self.masked
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Trained parameters by group: text_encoder, network, graph_units, dictionaries; empty groups are left out."""

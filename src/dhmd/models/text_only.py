@@ -23,6 +23,8 @@ class TextOnly(nn.Module):
         UsageError: the data has no language.
     """
 
+    reads_padding = False
+
     def __init__(self, spec: FeatureSpec, text_encoder: nn.Module | None = None, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.text_encoder = GivenFeatures() if text_encoder is None else text_encoder

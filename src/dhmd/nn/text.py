@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
@@ -24,7 +26,7 @@ NEEDS_TRANSFORMERS = "a text encoder needs transformers: pip install 'dhmd[text]
 class GivenFeatures(nn.Module):
     """No encoder: the language features are used as the data has them."""
 
-    needs_tokens = False
+    needs_tokens = frozen = False
 
     def encoded(self, spec: FeatureSpec) -> FeatureSpec:
         """The same specification."""
@@ -44,7 +46,7 @@ class TextEncoder(nn.Module):
 
     Args:
         source: a local folder in Hugging Face's format, or a name that transformers knows.
-        frozen: keep its weights and its dropout off.
+        frozen: keep its weights and its dropout off; batches that are marked as encoded are taken as they are.
         max_tokens: length to which raw text is cut and padded.
 
     Raises:
@@ -123,17 +125,38 @@ class TextEncoder(nn.Module):
         Raises:
             ValueError: the batch has no tokens.
         """
+        if batch.encoded and self.frozen:
+            return batch
         if batch.tokens is None:
             raise ValueError("the text encoder needs tokens (B, 3, T): ids, mask, segments; the batch has none")
         length = batch.tokens.shape[-1]
         # a compiled graph has one length: it encodes the padding, which a network that asks for none does not read
         used = length if padding or torch.compiler.is_compiling() else _last_used(batch.tokens[:, 1])
-        ids, mask, segments = batch.tokens[..., :used].unbind(dim=1)
+        hidden = self._states(batch.tokens[..., :used])
+        features = {**batch.features, LANGUAGE: F.pad(hidden, (0, 0, 0, length - used))}
+        return replace(batch, features=features, masks={**batch.masks, LANGUAGE: batch.tokens[:, 1] > 0})
+
+    def encode(self, tokens: np.ndarray) -> np.ndarray:
+        """Hidden states (B, T, H) of tokens (B, 3, T) as float32, computed where the weights are, without gradients."""
+        device = next(self.model.parameters()).device
+        with torch.no_grad():
+            return self._states(torch.from_numpy(tokens).long().to(device)).float().cpu().numpy()
+
+    def digest(self) -> str:
+        """SHA-256 of the configuration and the weights: what fixes the hidden states of tokens while no dropout is on."""
+        said = {k: v for k, v in self.model.config.to_dict().items() if k != "_name_or_path"}
+        found = hashlib.sha256(json.dumps([type(self.model).__name__, said], sort_keys=True, default=str).encode())
+        for name, x in self.model.state_dict().items():
+            found.update(f"{name} {x.dtype} {tuple(x.shape)}\n".encode())
+            found.update(x.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return found.hexdigest()
+
+    def _states(self, tokens: Tensor) -> Tensor:
+        ids, mask, segments = tokens.unbind(dim=1)
         kinds = {"token_type_ids": segments} if getattr(self.model.config, "type_vocab_size", 0) else {}
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             hidden: Tensor = self.model(input_ids=ids, attention_mask=mask, **kinds).last_hidden_state
-        features = {**batch.features, LANGUAGE: F.pad(hidden, (0, 0, 0, length - used))}
-        return replace(batch, features=features, masks={**batch.masks, LANGUAGE: batch.tokens[:, 1] > 0})
+        return hidden
 
 
 def _last_used(mask: Tensor) -> int:

@@ -66,6 +66,13 @@ def _check_tokens(data: FeatureDataModule, text_encoder: nn.Module) -> None:
             ) from error
 
 
+def encode_once(data: FeatureDataModule, text_encoder: nn.Module, network: nn.Module) -> None:
+    """Have the data serve what a frozen text encoder makes of it, so that it runs once and not in every step."""
+    if text_encoder.frozen:
+        # a network that does not say so may read the states of padding, too
+        data.encode_once(text_encoder, padding=bool(getattr(network, "reads_padding", True)))  # type: ignore[arg-type]
+
+
 def whole_split(data: FeatureDataModule, split: str) -> Iterator[FeatureBatch]:
     """The batches of a split in file order, all of them in this process, whatever processes train together."""
     dataset = data.dataset(split)

@@ -14,7 +14,7 @@ from dhmd.batch import LANGUAGE, MODALITIES, FeatureSpec
 from dhmd.config import instantiate
 from dhmd.data.module import FeatureDataModule
 from dhmd.errors import RunError, UsageError
-from dhmd.training.build import build_data, build_module
+from dhmd.training.build import build_data, build_module, encode_once
 from dhmd.training.checkpoints import BEST
 from dhmd.training.module import DistillationModule
 from dhmd.training.quiet import quiet
@@ -122,6 +122,7 @@ def load_run(path: str | Path, data_path: str | Path | None = None) -> Run:
     with quiet():
         data = build_data(trained.config, trained.text_encoder, state=trained.data_state, **changes)
     _check_fit(trained, data.spec)
+    encode_once(data, trained.text_encoder, trained.module.network)
     return Run(trained.folder, trained.config, trained.module, data)
 
 

@@ -29,7 +29,7 @@ from dhmd.evaluation.runs import read_run
 from dhmd.tracking.closing import closing_wandb
 from dhmd.tracking.identity import wandb_identity
 from dhmd.tracking.outcome import log_outcome
-from dhmd.training.build import build_data, build_module, whole_split
+from dhmd.training.build import build_data, build_module, encode_once, whole_split
 from dhmd.training.checkpoints import BEST, LAST, Checkpoints
 from dhmd.training.collect import collect
 from dhmd.training.module import MONITOR, DistillationModule
@@ -103,6 +103,7 @@ def _train(config: dict[str, Any], folder: RunFolder) -> TrainResult:
     if data.synthetic:
         log.info("the data is synthetic: its numbers say nothing about people")
     module = build_module(config, text_encoder, data.spec)
+    encode_once(data, text_encoder, module.network)
     parameters = sum(p.numel() for p in module.network.parameters() if p.requires_grad)
     log.info("%s on %s: %s trained parameters", config["labels"]["model"], config["labels"]["data"], f"{parameters:,}")
 
