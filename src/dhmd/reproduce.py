@@ -62,7 +62,8 @@ def reproduce(
             what = [f"sweep={sweep}", f"experiment=repro/{model}_{dataset}_{kind}", f"seed=range({FIRST_SEED},{FIRST_SEED + seeds})"]
             print(f"{folder}: {' '.join(what)}", flush=True)
             where = [f"data.path={quoted(path)}", f"hydra.sweep.dir={quoted(folder)}"]
-            if _call([sys.executable, "-m", "dhmd.cli", "train", "-m", *what, *where, *_launcher(gpus), *overrides]) == UsageError.exit_status:
+            status = _call([sys.executable, "-m", "dhmd.cli", "train", "-m", *what, *where, *_launcher(gpus), *overrides])
+            if status == UsageError.exit_status:
                 raise UsageError("a sweep was refused, as all others would be; see the message above")
             sweeps.append(folder)
     open_jobs = [f"{folder.parent.name}/{folder.name}/{name}" for folder in sweeps for name in _unfinished_jobs(folder)]
