@@ -26,6 +26,17 @@ def confusion_matrix(truth: NDArray[Any], predicted: NDArray[Any], classes: Sequ
     return np.array([[np.sum((truth == t) & (predicted == p)) for p in order] for t in order], np.int64)
 
 
+def confusion_counts(prediction: NDArray[Any], label: NDArray[Any], task: Task) -> tuple[NDArray[np.int64], NDArray[np.float64], list[str]]:
+    """The confusion matrix of predictions (N, out_dim) and labels (N,): (C, C) counts, their shares of each row, the classes' names."""
+    if task == "regression":
+        truth, predicted, classes = sentiment_class(label), sentiment_class(prediction), list(range(-3, 4))
+    else:
+        truth, predicted = label.astype(np.int64), predicted_class(prediction)
+        classes = list(range(max(int(truth.max()), prediction.shape[1] - 1, 1) + 1))
+    counts = confusion_matrix(truth, predicted, classes)
+    return counts, counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), [class_name(c, task) for c in classes]
+
+
 def confusion(prediction: NDArray[Any], label: NDArray[Any], task: Task, title: str) -> Figure:
     """The confusion matrix: shares of each row as colour, counts in the cells. Sentiment scores fall into the seven classes of ACC7.
 
@@ -35,23 +46,16 @@ def confusion(prediction: NDArray[Any], label: NDArray[Any], task: Task, title: 
         task: what the label is.
         title: above the figure.
     """
-    if task == "regression":
-        truth, predicted, classes = sentiment_class(label), sentiment_class(prediction), list(range(-3, 4))
-    else:
-        truth, predicted = label.astype(np.int64), predicted_class(prediction)
-        classes = list(range(max(int(truth.max()), prediction.shape[1] - 1, 1) + 1))
-    counts = confusion_matrix(truth, predicted, classes)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = [class_name(c, task) for c in classes]
-    size = 0.42 * len(classes)
+    counts, shares, names = confusion_counts(prediction, label, task)
+    size = 0.42 * len(names)
     with drawing():
         figure = new_figure(max(size, 1.7) + 1.5, max(size, 1.7) + 1.1, title)
         axes = figure.subplots()
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for i, j in np.ndindex(*counts.shape):
             axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=7, color="white" if shares[i, j] > 0.55 else "#222222")
-        axes.set_xticks(range(len(classes)), names)
-        axes.set_yticks(range(len(classes)), names)
+        axes.set_xticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), names)
         axes.set_xlabel("predicted class")
         axes.set_ylabel("labelled class")
         axes.spines[:].set_visible(False)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from dhmd.analysis.activations import class_numbers
-from dhmd.analysis.confusion import confusion_matrix
+from dhmd.analysis.confusion import confusion_counts
 from dhmd.analysis.embeddings import MIN_POINTS, project
-from dhmd.analysis.style import class_name
 from dhmd.batch import Task
-from dhmd.evaluation.metrics import predicted_class, sentiment_class
 from dhmd.evaluation.record import Record
 from dhmd.report.heat import Cells, heat_map
 from dhmd.report.pictures import Key, Panel, Picture, class_kind, class_title, kinds_of
@@ -37,15 +33,7 @@ def embedding_panels(record: Record, task: Task) -> list[Panel]:
 
 def confusion_panel(record: Record, task: Task) -> Panel:
     """Counts, coloured by the share of the labelled class. Sentiment falls into the seven classes of ACC7."""
-    label, prediction = record.label, record.prediction
-    if task == "regression":
-        truth, predicted, classes = sentiment_class(label), sentiment_class(prediction), list(range(-3, 4))
-    else:
-        truth, predicted = label.astype(np.int64), predicted_class(prediction)
-        classes = list(range(max(int(truth.max()), prediction.shape[1] - 1, 1) + 1))
-    counts = confusion_matrix(truth, predicted, classes)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = [class_name(c, task) for c in classes]
+    counts, shares, names = confusion_counts(record.prediction, record.label, task)
     chart = heat_map("confusion, test split", shares, names, names, highest=1.0, cells=Cells(), written=counts)
     note = "Rows are labelled classes, columns predicted ones; the colour is the share of the row."
     return Panel("Confusion, test split", (Picture("", chart),), note, (), "single")
