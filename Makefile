@@ -7,6 +7,8 @@ STUDY ?= kd_stages
 MOSI ?=
 MOSEI ?=
 OVERRIDES ?=
+QUICK ?=
+ONLY ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,7 +22,7 @@ export WANDB_MODE ?= offline
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo ablate test test-all lint docs reproduce-mosi reproduce-mosei notebooks clean
+.PHONY: help install demo ablate bench test test-all lint docs reproduce-mosi reproduce-mosei notebooks clean
 
 help:  ## list the targets
 	@echo "dhmd: decoupled multimodal distillation"
@@ -77,6 +79,9 @@ ablate: $(INSTALLED)  ## every distillation stage taken away in turn on the embe
 		launcher=process hydra.launcher.n=2
 	$(BIN)/dhmd results runs/ablate
 	$(BIN)/dhmd report runs/ablate -o runs/ablate/report.html
+
+bench: $(INSTALLED)  ## time and memory beside a plain implementation; writes the tables (minutes, on a quiet machine); QUICK=1 only tries it
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 reproduce-mosi: $(INSTALLED)  ## DMD, and DHMD with its stages taken away, on CMU-MOSI: MOSI="aligned.pkl unaligned.pkl" SEEDS=5 GPUS=0 STUDY=kd_stages
 	@$(BIN)/dhmd reproduce mosi --data $(MOSI) --seeds $(SEEDS) --gpus $(GPUS) --study $(STUDY) --set $(OVERRIDES)

@@ -4,11 +4,13 @@ import importlib
 import json
 
 import pytest
+import wandb
 from matplotlib.figure import Figure
 from offline_runs import offline_files, read_offline
 
 from dhmd.evaluation.record import read_record
 from dhmd.tracking.identity import LONGEST_NAME, LONGEST_TAG, run_id, shortened, wandb_identity
+from dhmd.tracking.logger import QuietWandbLogger
 from dhmd.tracking.tables import run_tables
 from dhmd.training.train import train
 
@@ -148,3 +150,14 @@ def test_the_id_of_a_sweep_agent_is_taken_and_kept(tmp_path, monkeypatch):
     assert run_id(tmp_path) == "agents"
     monkeypatch.setenv("WANDB_RUN_ID", "another")
     assert run_id(tmp_path) == "agents"
+
+
+def test_job_inputs_of_wandb_launch_are_asked_for_where_it_is_imported(monkeypatch, tmp_path):
+    from wandb.sdk.launch.inputs.internal import StagedLaunchInputs
+
+    asked = []
+    monkeypatch.setattr(StagedLaunchInputs, "apply", lambda self, run: asked.append(run.id))
+    logger = QuietWandbLogger(save_dir=tmp_path, mode="offline", id="inputs")
+    assert logger.experiment.id == "inputs"
+    wandb.finish()
+    assert asked == ["inputs"]

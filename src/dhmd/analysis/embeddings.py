@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from sklearn.manifold import TSNE
 
 from dhmd.analysis.style import PALETTE, SENTIMENT, colours, drawing, new_figure
 from dhmd.batch import Task
@@ -28,6 +27,8 @@ def project(embeddings: Mapping[str, NDArray[Any]], seed: int = 0) -> tuple[NDAr
     Returns:
         points (P, 2), all at one place where they do not differ, the sample each point belongs to (P,), and its modality.
     """
+    from sklearn.manifold import TSNE  # slow to import, and needed when a training is over
+
     n = len(next(iter(embeddings.values())))
     kept = min(n, MAX_POINTS // len(embeddings))
     rows = np.sort(np.random.default_rng(seed).choice(n, kept, replace=False))

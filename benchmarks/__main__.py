@@ -1,0 +1,56 @@
+"""``python -m benchmarks``: measure, write results.json, print the tables. ``make bench`` and ``make bench-quick`` call it."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command `dhmd` sets it; before torch starts its threads
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from benchmarks.clock import machine, use_threads
+from benchmarks.record import DOCUMENTS, RESULTS, ROOT, SECTIONS, read, text, update_documents, write
+from benchmarks.settings import QUICK, Settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser("python -m benchmarks", description="the suite beside a plain implementation of the same mathematics")
+    parser.add_argument("--quick", action="store_true", help="small and few: shows that everything runs; writes no numbers")
+    parser.add_argument(
+        "--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="sections (default: all); others stay as they are"
+    )
+    parser.add_argument("--tables", action="store_true", help="measure nothing: write the documents' tables from results.json")
+    options = parser.parse_args(arguments)
+    if options.tables:
+        update_documents(read(RESULTS))
+        return 0
+    use_threads()
+    settings = QUICK if options.quick else Settings()
+    earlier = read(RESULTS) if RESULTS.is_file() and not options.quick else {}
+    sections: dict[str, Any] = dict(earlier.get("sections", {}))
+    for name in options.only:
+        if reason := getattr(SECTIONS[name], "missing", str)():
+            print(f"{name}: not measured, {reason}", file=sys.stderr, flush=True)
+            continue
+        start = time.perf_counter()
+        found = SECTIONS[name].measure(settings)
+        when = datetime.now(timezone.utc).date().isoformat()
+        sections[name] = {"machine": machine(), "date": when, "quick": options.quick, "found": found}
+        print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+        if not options.quick:
+            write(RESULTS, sections)  # section by section: an interrupted run keeps what it has
+    print(text(sections))
+    if not options.quick:
+        update_documents(read(RESULTS))
+        print(f"\nwritten: {', '.join(str(file.relative_to(ROOT)) for file in (RESULTS, *DOCUMENTS))}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

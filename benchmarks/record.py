@@ -1,0 +1,80 @@
+"""results.json, sealed so that an edited number is found, and the tables made of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from benchmarks.sections import attention, gpu, lengths, start, steps
+from dhmd.atomic import write_text
+from dhmd.errors import RunError
+from dhmd.evaluation.markers import check_between_markers, update_between_markers
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = Path(__file__).with_name("results.json")
+SECTIONS: dict[str, ModuleType] = {"steps": steps, "lengths": lengths, "attention": attention, "gpu": gpu, "start": start}
+MARKER = "bench"
+DOCUMENTS = {ROOT / "README.md": ("steps", "lengths"), ROOT / "docs" / "performance.md": tuple(SECTIONS)}
+"""Which sections' tables stand where, between ``<!-- bench:NAME -->`` and ``<!-- /bench:NAME -->``."""
+
+
+def write(path: Path, sections: dict[str, Any]) -> None:
+    """Write sections, with a digest of them."""
+    write_text(path, json.dumps({"sections": sections, "sha256": _digest(sections)}, indent=1) + "\n")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of a results.json.
+
+    Raises:
+        RunError: it was edited.
+    """
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if content.get("sha256") != _digest(content["sections"]):
+        raise RunError(f"{path}: a number was edited; measure again with `make bench`")
+    return content
+
+
+def text(sections: dict[str, Any]) -> str:
+    """The tables of all sections that were measured, in their order."""
+    return "\n\n".join(f"{SECTIONS[name].TITLE}\n\n{table(name, sections)}" for name in SECTIONS if name in sections)
+
+
+def table(name: str, sections: dict[str, Any]) -> str:
+    """A section's tables, and what they were measured on."""
+    if name not in sections:
+        return "Not measured."
+    tables: str = SECTIONS[name].tables(sections[name]["found"])
+    return f"{tables}\n\n{_measured_on(sections[name])}"
+
+
+def update_documents(content: dict[str, Any]) -> None:
+    """Write the tables into the documents that show them."""
+    for document, names in DOCUMENTS.items():
+        for name in names:
+            update_between_markers(document, name, table(name, content["sections"]), MARKER)
+
+
+def check_document(document: Path, names: Iterable[str], results: Path) -> None:
+    """See that a document's tables are what results.json gives.
+
+    Raises:
+        RunError: a number was edited in either.
+    """
+    for name in names:
+        check_between_markers(document, name, table(name, read(results)["sections"]), MARKER)
+
+
+def _measured_on(section: dict[str, Any]) -> str:
+    m = section["machine"]
+    gpu = f", {m['gpu']}" if m["gpu"] else ""
+    quick = "; a quick form, whose numbers say nothing" if section["quick"] else ""
+    return f"{section['date']}: {m['processor']}, {m['threads']} threads{gpu}, Python {m['python']}, torch {m['torch']}{quick}."
+
+
+def _digest(sections: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()

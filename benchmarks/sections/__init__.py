@@ -1,0 +1,1 @@
+"""What is measured, one question a file: ``measure`` gives plain JSON, ``tables`` makes markdown of it."""

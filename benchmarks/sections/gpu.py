@@ -1,0 +1,91 @@
+"""The same steps on a GPU, in single precision and in bf16, and what bf16 changes in a trained network's error."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from benchmarks.cases import CASES, Step
+from benchmarks.clock import gflops, matrix_product, on_gpu
+from benchmarks.sections.steps import KINDS, case, one
+from benchmarks.settings import Settings
+from dhmd.evaluation.runs import read_run
+
+PRECISIONS = ("32-true", "bf16-mixed")
+EPOCHS = 10
+TITLE = "One step on a GPU"
+
+
+def missing() -> str:
+    """Why this cannot be measured here; empty where it can."""
+    return "" if torch.cuda.is_available() else "there is no GPU"
+
+
+def measure(settings: Settings) -> dict[str, Any]:
+    """Seconds by the GPU's own events and memory, by case, work and precision; and the demo's test error by precision."""
+    rows = [_measured(name, work, dropout, p, settings) for name in CASES for work, dropout in KINDS[::2] for p in PRECISIONS]
+    return {"rows": rows, "epochs": 1 if settings.quick else EPOCHS, "mae": {p: demo_error("gpu", p, settings) for p in PRECISIONS}}
+
+
+def tables(found: dict[str, Any]) -> str:
+    """The rows of `measure`."""
+    lines = ["| | precision | plain | suite | **ratio** | memory of a step, plain | suite |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    lines += [
+        f"| {row['work']}, {row['case']} | {row['precision']} | {row['plain_s'] * 1000:.1f} ms | {row['suite_s'] * 1000:.1f} ms "
+        f"| **{row['plain_s'] / row['suite_s']:.1f}** | {row['memory']['plain']:.2f} GB | {row['memory']['suite']:.2f} GB |"
+        for row in found["rows"]
+    ]
+    errors = ", ".join(f"{error:.4f} ({precision})" for precision, error in found["mae"].items())
+    after = f"after {found['epochs']} epochs of `experiment=demo`"
+    lines += ["", f"MAE on the test split of the embedded corpus (synthetic data) {after}: {errors}."]
+    return "\n".join(lines)
+
+
+def demo_error(accelerator: str, precision: str, settings: Settings) -> float:
+    """Test MAE of a short training of the demo."""
+    epochs = 1 if settings.quick else EPOCHS
+    with tempfile.TemporaryDirectory() as folder:
+        overrides = [f"trainer={accelerator}", f"trainer.precision={precision}", f"trainer.max_epochs={epochs}", "logger=none"]
+        command = [sys.executable, "-m", "dhmd.cli", "train", "experiment=demo", *overrides, f"hydra.run.dir={folder}/run"]
+        subprocess.run(command, check=True, capture_output=True)
+        return float(read_run(Path(folder) / "run").test["mae"])
+
+
+def _measured(name: str, work: str, dropout: str, precision: str, settings: Settings) -> dict[str, Any]:
+    problem = case(name, settings.quick)
+    sides = {side: _in(precision, one(problem, side, work, dropout, "cuda")) for side in ("plain", "suite")}
+    times = on_gpu({**sides, "matrix": matrix_product("cuda")}, settings.repeats)
+    return {
+        "case": name,
+        "work": work,
+        "dropout": dropout,
+        "precision": precision,
+        "frames": problem.frames,
+        "plain_s": median(times["plain"]),
+        "suite_s": median(times["suite"]),
+        "seconds": times,
+        "matrix_gflops": gflops(times["matrix"]),
+        "memory": {side: _memory(step) for side, step in sides.items()},
+    }
+
+
+def _in(precision: str, step: Step) -> Step:
+    def run() -> None:
+        with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16-mixed"):
+            step()
+
+    return run
+
+
+def _memory(step: Step) -> float:
+    """What a step takes beyond what is there before, weights and the optimiser's state; GB."""
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    step()
+    return (torch.cuda.max_memory_allocated() - before) / 1e9

@@ -1,0 +1,73 @@
+"""The presets with masks, on unaligned sequences whose mean length is 40 % of the longest: padding is not computed."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import cases
+from benchmarks.cases import AUTHORS, BATCH, DIMS, MODALITY
+from benchmarks.clock import gflops, interleaved, matrix_product
+from benchmarks.sections import steps
+from benchmarks.settings import Settings
+from dhmd.batch import FeatureBatch
+
+MEAN = 0.4
+BATCHES = 8
+PRESETS = ("dmd", "dhmd")
+TITLE = "Real lengths"
+
+
+def measure(settings: Settings) -> dict[str, Any]:
+    """Seconds a training step by preset, mean over batches, beside a step of the plain implementation, which computes padding."""
+    case = steps.case("unaligned", settings.quick)
+    data = corpus(case.lengths, 2 if settings.quick else BATCHES)
+    x, label = cases.features(case)
+    work = {"plain": cases.plain_training(cases.plain_system(case, AUTHORS), x, label), "matrix": matrix_product()}
+    for name in PRESETS:
+        network, objective = cases.preset(name, case.lengths)
+        work[name] = cases.suite_training(network, objective, data)
+    times = interleaved(work, settings.slow_repeats)
+    share = float(np.mean([float(mask.float().mean()) for batch in data for mask in batch.masks.values()]))
+    seconds = {name: [t / len(data) for t in times[name]] for name in PRESETS}
+    return {
+        "frames": case.frames,
+        "real_share": share,
+        "batches": len(data),
+        "matrix_gflops": gflops(times["matrix"]),
+        "seconds": {"plain": times["plain"], **seconds},
+    }
+
+
+def corpus(lengths: dict[str, int] | Any, batches: int, seed: int = 0) -> list[FeatureBatch]:
+    """Random samples, padded behind; one draw of Beta(2, 3) a sample, mean 0.4, says how long it is in every modality."""
+    random = np.random.default_rng(seed)
+    found = []
+    for share in random.beta(2, 3, size=(batches, BATCH)):
+        features, masks = {}, {}
+        for letter, longest in lengths.items():
+            m, real = MODALITY[letter], np.maximum(1, np.rint(share * longest)).astype(int)
+            masks[m] = torch.from_numpy(np.arange(longest) < real[:, None])
+            values = random.standard_normal((BATCH, longest, DIMS[letter]), dtype=np.float32)
+            features[m] = torch.from_numpy(values) * masks[m].unsqueeze(-1)
+        found.append(FeatureBatch(features, masks, torch.from_numpy(random.integers(-15, 16, BATCH) / 5).float()))
+    return found
+
+
+def tables(found: dict[str, Any]) -> str:
+    """A row a preset."""
+    plain = median(found["seconds"]["plain"])
+    lines = [
+        f"Frames {found['frames']} at most, {found['real_share']:.0%} of them real, {found['batches']} batches; "
+        f"the plain implementation of DMD computes the padding, too: {plain:.2f} s a training step.",
+        "",
+        "| preset | a training step | **ratio** |",
+        "| --- | --- | --- |",
+    ]
+    for name in PRESETS:
+        seconds = median(found["seconds"][name])
+        lines.append(f"| `model={name}` | {seconds:.3f} s | **{plain / seconds:.1f}** |")
+    return "\n".join(lines)

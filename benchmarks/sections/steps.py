@@ -1,0 +1,121 @@
+"""A training step and an evaluation: the plain implementation beside the suite's network, with the same weights on the same batch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import nan
+from statistics import median
+from typing import Any
+
+from benchmarks import cases
+from benchmarks.cases import AUTHORS, CASES, ELSEWHERE_GFLOPS, NO_DROPOUT, Case, Step
+from benchmarks.clock import gflops, interleaved, matrix_product, operations
+from benchmarks.peak import peak_of
+from benchmarks.settings import Settings
+
+RATES = {"the authors'": AUTHORS, "0": NO_DROPOUT}
+TOLERANCE = 0.3
+"""By how much the plain implementation may differ from the authors' network, machines made equal, for a ratio to be claimed."""
+KINDS = (("training step", "the authors'"), ("training step", "0"), ("evaluation", "0"))
+QUICK = {"aligned": {"l": 20, "v": 20, "a": 20}, "unaligned": {"l": 20, "v": 40, "a": 30}}
+TITLE = "One step"
+
+
+def prepared(name: str, side: str, work: str, dropout: str, quick: str = "") -> Step:
+    """What a process of its own does, for `benchmarks.peak`."""
+    return one(case(name, bool(quick)), side, work, dropout)
+
+
+def case(name: str, quick: bool) -> Case:
+    """The case of this name, or what is left of it in the quick form."""
+    return replace(CASES[name], lengths=QUICK[name]) if quick else CASES[name]
+
+
+def one(case: Case, side: str, work: str, dropout: str, device: str = "cpu") -> Step:
+    """A training step or an evaluation of the plain implementation or of the suite."""
+    rates = RATES[dropout]
+    system = cases.plain_system(case, rates, device)
+    x, label = cases.features(case, device)
+    if side == "plain":
+        return cases.plain_training(system, x, label) if work == "training step" else cases.evaluation(system, x)
+    network, batch = cases.suite_network(system, rates), cases.batch_of(x, label)
+    if work == "training step":
+        return cases.suite_training(network, cases.authors_objective(), [batch])
+    return cases.evaluation(network, batch)
+
+
+def measure(settings: Settings) -> dict[str, Any]:
+    """Seconds of every call, operations, memory and floors, by case, work and dropout."""
+    kinds = KINDS[::2] if settings.quick else KINDS
+    return {"rows": [_measured(name, work, dropout, settings) for name in CASES for work, dropout in kinds]}
+
+
+def tables(found: dict[str, Any]) -> str:
+    """The rows of `measure`."""
+    head = (
+        "| | frames | dropout | plain | suite | **ratio** | floor | suite / floor | peak memory, plain | suite | **part** |\n"
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    )
+    lines = [head]
+    for row in found["rows"]:
+        memory = [row["memory"].get(side, nan) for side in ("plain", "suite")]
+        lines.append(
+            f"| {row['work']}, {row['case']} | {row['frames']} | {row['dropout']} | {row['plain_s']:.3f} s | {row['suite_s']:.3f} s "
+            f"| **{_ratio(row)}** | {row['floor_s']:.3f} s | {row['suite_s'] / row['floor_s']:.1f} "
+            f"| {memory[0]:.2f} GB | {memory[1]:.2f} GB | **{memory[1] / memory[0]:.2f}** |"
+        )
+    lines += ["", *dict.fromkeys(row["plausible"]["sentence"] for row in found["rows"] if row["plausible"])]
+    return "\n".join(lines)
+
+
+def _measured(name: str, work: str, dropout: str, settings: Settings) -> dict[str, Any]:
+    problem = case(name, settings.quick)
+    sides = {side: one(problem, side, work, dropout) for side in ("plain", "suite")}
+    repeats = settings.slow_repeats if name == "unaligned" else settings.repeats
+    times = interleaved({**sides, "matrix": matrix_product()}, repeats)
+    rate, work_gflop = gflops(times["matrix"]), operations(sides["plain"])
+    # processes take seconds to start: in the quick form one is enough to see that they do
+    separate = sides if not settings.quick else ("suite",) if (name, work) == ("aligned", "training step") else ()
+    memory = {side: peak_of(__name__, name, side, work, dropout, *(["quick"] * settings.quick)) for side in separate}
+    row: dict[str, Any] = {
+        "case": name,
+        "work": work,
+        "dropout": dropout,
+        "frames": problem.frames,
+        "plain_s": median(times["plain"]),
+        "suite_s": median(times["suite"]),
+        "seconds": times,
+        "gflop": work_gflop,
+        "matrix_gflops": rate,
+        "floor_s": work_gflop / rate,
+        "memory": {side: found["peak_gb"] for side, found in memory.items()},
+        "memory_before": {side: found["before_gb"] for side, found in memory.items()},
+    }
+    return {**row, "plausible": _plausible(problem, row) if not settings.quick and dropout == _elsewhere(work) else None}
+
+
+def _elsewhere(work: str) -> str:
+    """The dropout at which the authors' network was measured."""
+    return "the authors'" if work == "training step" else "0"
+
+
+def _plausible(case: Case, row: dict[str, Any]) -> dict[str, Any]:
+    """Whether the plain implementation is as slow as the authors' network is, and no slower."""
+    known = case.step_s if row["work"] == "training step" else case.evaluation_s
+    expected = known * ELSEWHERE_GFLOPS / row["matrix_gflops"]
+    part = row["plain_s"] / expected
+    good = abs(part - 1) <= TOLERANCE
+    claim = "within" if good else "**not** within"
+    return {
+        "claimed": good,
+        "sentence": (
+            f"{row['work'].capitalize()}, {case.name}: the plain implementation takes {part:.2f} of what the authors' network would "
+            f"({known} s at {ELSEWHERE_GFLOPS:.0f} GFLOP/s, here {row['matrix_gflops']:.0f}), {claim} {TOLERANCE:.0%} of it"
+            f"{'' if good else ': its ratio is not claimed'}."
+        ),
+    }
+
+
+def _ratio(row: dict[str, Any]) -> str:
+    ratio = f"{row['plain_s'] / row['suite_s']:.1f}"
+    return ratio if row["plausible"] is None or row["plausible"]["claimed"] else f"({ratio})"
