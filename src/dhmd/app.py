@@ -171,6 +171,8 @@ def _user_errors(arguments: Sequence[str]) -> Iterator[None]:
         raise UsageError(f"{error.filename}: cannot make the run folder ({error.strerror}); {instead}") from error
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__
+        if isinstance(cause, DhmdError):  # what a sweeper or launcher of ours said of its options
+            raise cause from error
         detail = f" ({_first_line(cause)})" if isinstance(cause, OmegaConfBaseException) else ""
         raise UsageError(f"{_first_line(error)}{detail}{_near_override(str(error))}") from error
 

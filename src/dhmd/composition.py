@@ -26,6 +26,7 @@ PLUGINS = {
     },
     "hydra.sweeper": {
         "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+        "hydra_plugins.dhmd_sweeps.optuna_sweeper.OptunaSweeper",
         "hydra_plugins.dhmd_sweeps.sweeper.Sweeper",
     },
 }

@@ -18,6 +18,7 @@ _NOT_THE_CONFIGURATION = (
     "seed",
     "resume",
     "run_dir",
+    "evaluate_test",
     "labels",
     "logger",
     "data.seed",

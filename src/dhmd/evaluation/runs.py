@@ -6,7 +6,7 @@ import csv
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ class Run:
     Attributes:
         path: its folder.
         config: the resolved configuration.
-        metrics: metrics.json.
+        metrics: metrics.json; without "test" where the test split was not read.
         description: data.json, what the data was.
         metrics_sha256: of the bytes of metrics.json.
     """
@@ -60,8 +60,8 @@ class Run:
 
     @property
     def test(self) -> dict[str, float]:
-        """Test metrics by key; shares are fractions."""
-        return {key: float(value) for key, value in self.metrics["test"].items()}
+        """Test metrics by key; shares are fractions. Empty where the test split was not read."""
+        return {key: float(value) for key, value in self.metrics.get("test", {}).items()}
 
     def record(self) -> Record:
         """The arrays of record.h5.
@@ -91,15 +91,16 @@ class Run:
         return read_table(self.path / "predictions.csv")
 
 
-def read_run(folder: Path, *, finished: bool = True) -> Run:
+def read_run(folder: Path, *, finished: bool = True, tested: bool = True) -> Run:
     """Read the small files of a run folder; its arrays are read when asked for.
 
     Args:
         folder: the run folder.
         finished: whether the run must have ended; its figures are drawn just before it does.
+        tested: whether its test split must have been read; that of a search's trial is not.
 
     Raises:
-        RunError: it is no run folder, the run has not finished, or a file is missing or damaged.
+        RunError: it is no run folder, the run has not finished or was not tested, or a file is missing or damaged.
     """
     if not folder.is_dir():
         raise RunError(f"{folder}: no such run folder; expected a folder written by `dhmd train`")
@@ -109,11 +110,14 @@ def read_run(folder: Path, *, finished: bool = True) -> Run:
         raise RunError(f"{folder}: an imported checkpoint, not trained here: no record; use `dhmd evaluate`, `predict` and `analyse`")
     if finished and not (folder / "DONE").is_file():
         raise RunError(f"{folder}: the run has not finished (no DONE); continue it with `dhmd train resume={folder}`")
-    metrics = _json(folder / "metrics.json")
-    _check_metrics(folder / "metrics.json", metrics)
+    metrics, config = _json(folder / "metrics.json"), _yaml(folder / "config.yaml")
+    untested = config.get("evaluate_test") is False
+    _check_metrics(folder / "metrics.json", metrics, without=("test",) if untested else ())
+    if untested and tested:
+        raise RunError(f"{folder}: not tested: trained with evaluate_test=false, as a search trains its trials; `dhmd show` has validation")
     return Run(
         path=folder,
-        config=_yaml(folder / "config.yaml"),
+        config=config,
         metrics=metrics,
         description=_json(folder / "data.json"),
         metrics_sha256=hashlib.sha256((folder / "metrics.json").read_bytes()).hexdigest(),
@@ -226,12 +230,12 @@ def _yaml(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
-def _check_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
+def _check_metrics(path: Path, metrics: Mapping[str, Any], without: Collection[str] = ()) -> None:
     if metrics.get("schema") != SCHEMA:
         raise RunError(f"{path}: schema: found {metrics.get('schema')!r}, expected {SCHEMA}; this version of dhmd reads no other")
     for key, kind in _METRICS_FIELDS.items():
-        if not isinstance(metrics.get(key), kind):
+        if key not in without and not isinstance(metrics.get(key), kind):
             raise RunError(f"{path}: {key}: found {metrics.get(key)!r}, expected {kind.__name__}; train the run again")
-    for key, value in metrics["test"].items():
+    for key, value in metrics.get("test", {}).items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise RunError(f"{path}: test.{key}: found {value!r}, expected a finite number; train the run again")

@@ -18,6 +18,8 @@ STEP = "trainer/global_step"
 def log_outcome(run_dir: Path, loggers: Sequence[Logger], step: int) -> None:
     """Log what a finished run's folder holds. Without W&B or TensorBoard these are a few numbers, and nothing heavy is read.
 
+    Of a run whose test split was not read there is no more than the summary.
+
     Args:
         run_dir: a finished run.
         loggers: of the trainer.
@@ -28,10 +30,10 @@ def log_outcome(run_dir: Path, loggers: Sequence[Logger], step: int) -> None:
     """
     if not loggers:
         return
-    metrics = read_run(run_dir).metrics
-    test = {f"test/{name}": value for name, value in metrics["test"].items()}
+    test = {f"test/{name}": value for name, value in read_run(run_dir, tested=False).test.items()}
     for logger in loggers:
-        logger.log_metrics(test, step=step)
+        if test:
+            logger.log_metrics(test, step=step)
         if isinstance(logger, WandbLogger):
             _wandb(run_dir, logger.experiment, step)
         elif isinstance(logger, TensorBoardLogger):
@@ -51,9 +53,9 @@ def summary(metrics: Mapping[str, Any]) -> dict[str, Any]:
 def _wandb(run_dir: Path, experiment: Any, step: int) -> None:
     import wandb
 
-    run = read_run(run_dir)
+    run = read_run(run_dir, tested=False)
     shown: dict[str, Any] = {f"figures/{png.stem}": wandb.Image(str(png)) for png in _figures(run_dir)}
-    for name, rows in run_tables(run.record(), run.metrics["task"]).items():
+    for name, rows in (run_tables(run.record(), run.metrics["task"]) if run.test else {}).items():
         shown[f"tables/{name}"] = wandb.Table(columns=list(rows[0]), data=[list(row.values()) for row in rows])
     if shown:
         experiment.log({**shown, STEP: step})

@@ -31,6 +31,8 @@ LEARNED = ("seed", "convention", "data", "text_encoder", "model", "objective", "
 """The parts of a configuration that have a say in what is learned."""
 NOT_FREE = ("trainer.precision", "trainer.limit_train_batches", "trainer.overfit_batches")
 """Of these, what does change what is learned."""
+BEFORE = {"evaluate_test": True}
+"""What configurations recorded before there was such a key meant."""
 
 
 class RunFolder:
@@ -229,7 +231,7 @@ def _flat(node: Any, path: str = "") -> dict[str, Any]:
 
 def differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What is learned differently under two configurations: "key (recorded ..., now ...)"."""
-    before, after = _flat(recorded), _flat(now)
+    before, after = ({**BEFORE, **_flat(config)} for config in (recorded, now))
     return [
         f"{key} (recorded {before.get(key, 'absent')!r}, now {after.get(key, 'absent')!r})"
         for key in sorted({*before, *after})

@@ -21,7 +21,7 @@ def print_run(path: Path, console: Console | None = None) -> None:
         RunError: no finished run is there.
     """
     console = console or _console()
-    run = read_run(path)
+    run = read_run(path, tested=False)
     metrics = run.metrics
     chosen = metrics["selection"]["epoch"]
     facts = Table.grid(padding=(0, 2))
@@ -31,11 +31,10 @@ def print_run(path: Path, console: Console | None = None) -> None:
     validation = next(row for row in metrics["validation"] if row["epoch"] == chosen)
     model = model_name(metrics["model"], metrics.get("ablation"))
     title = f"{model} on {metrics['data']}{_synthetic(metrics['synthetic'])}, seed {metrics['seed']}"
-    console.print(
-        _metrics_table(
-            title, {f"validation, epoch {chosen}": validation, "test": metrics["test"]}, _convention(metrics["task"], metrics["convention"])
-        )
-    )
+    columns = {f"validation, epoch {chosen}": validation, **({"test": run.test} if run.test else {})}
+    console.print(_metrics_table(title, columns, _convention(metrics["task"], metrics["convention"])))
+    if not run.test:
+        console.print("not tested: trained with evaluate_test=false")
     figures = sorted((path / "figures").glob("*.png"))
     if figures:
         console.print(f"figures: {path / 'figures'} ({', '.join(figure.stem for figure in figures)})", soft_wrap=True)

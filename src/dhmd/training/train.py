@@ -34,7 +34,7 @@ from dhmd.training.checkpoints import BEST, LAST, Checkpoints
 from dhmd.training.collect import collect
 from dhmd.training.module import MONITOR, DistillationModule
 from dhmd.training.quiet import quiet
-from dhmd.training.record import RunFolder
+from dhmd.training.record import BEFORE, RunFolder
 from dhmd.training.recorder import Recorder
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class TrainResult:
 
 
 def train(cfg: DictConfig) -> TrainResult:
-    """Train, select the epoch on validation, read the test split once, write the record.
+    """Train, select the epoch on validation, read the test split once (``evaluate_test=false``: never), write the record.
 
     Args:
         cfg: composed by Hydra or `dhmd.config.compose` from conf/train.yaml.
@@ -90,7 +90,7 @@ def train(cfg: DictConfig) -> TrainResult:
     with folder.claimed(config, resume=bool(config["resume"])) if main else nullcontext():
         if folder.finished:
             log.info("%s: finished before", folder.path)
-            return TrainResult(folder.path, dict(read_run(folder.path).metrics))
+            return TrainResult(folder.path, dict(read_run(folder.path, tested=False).metrics))
         with _log_file(folder.path / "train.log") if main else nullcontext(), quiet():
             return _train(config, folder)
 
@@ -138,17 +138,18 @@ def _finish(
     recorder: Recorder,
     parameters: int,
 ) -> dict[str, Any]:
-    """After training: the best epoch's weights, validation once more, the test split for the first and only time."""
+    """After training: the best epoch's weights, validation once more, the test split (if at all) for the first and only time."""
     checkpoints = next(c for c in trainer.callbacks if isinstance(c, Checkpoints))  # type: ignore[attr-defined]
     best = _readable(folder.checkpoints / BEST)
     module.load_state_dict(best["state_dict"])
     device, loss, task = trainer.strategy.root_device, module.optimisation.validation_loss, module.spec.task
-    valid = collect(module.network, whole_split(data, "valid"), data.ids("valid"), task, loss, device)
-    start = time.monotonic()
-    test = collect(module.network, whole_split(data, "test"), data.ids("test"), task, loss, device)
-    recorder.seconds["test"] = time.monotonic() - start
+    found, tested = {}, config["evaluate_test"]
+    for split in ("valid", "test") if tested else ("valid",):
+        start = time.monotonic()
+        found[split] = collect(module.network, whole_split(data, split), data.ids(split), task, loss, device)
+        recorder.seconds[split] = time.monotonic() - start
 
-    numbers = test.metrics(task, config["convention"])
+    numbers = {split: one.metrics(task, config["convention"]) for split, one in found.items()}
     metrics = {
         "task": task,
         "convention": config["convention"],
@@ -157,16 +158,20 @@ def _finish(
         "synthetic": data.synthetic,
         "parameters": parameters,
         "selection": {"monitor": MONITOR, "epoch": checkpoints.best_epoch, "value": checkpoints.best_value},
-        "validation": [{"epoch": int(row["epoch"]), **{name: row[f"validation/{name}"] for name in numbers}} for row in module.history],
-        "test": numbers,
+        "validation": [
+            {"epoch": int(row["epoch"]), **{name: row[f"validation/{name}"] for name in numbers["valid"]}} for row in module.history
+        ],
+        **({"test": numbers["test"]} if tested else {}),
         "seconds": recorder.seconds,
     }
-    folder.write_predictions({"valid": valid, "test": test})
-    folder.write_arrays(test, module.edges, module.by_class.arrays())
+    folder.write_predictions(found)
+    if tested:
+        folder.write_arrays(found["test"], module.edges, module.by_class.arrays())
     folder.write_metrics(metrics)
-    write_figures(folder.path)
+    if tested:
+        write_figures(folder.path)
     folder.finish()
-    return dict(read_run(folder.path).metrics)
+    return dict(read_run(folder.path, tested=False).metrics)
 
 
 def _readable(path: Path) -> dict[str, Any]:
@@ -220,9 +225,12 @@ def _group(config: Mapping[str, Any], name: str, **extra: dict[str, Any]) -> lis
 
 def _validated(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration with an absolute data path, so that its run can be evaluated from any folder."""
+    config = {**BEFORE, **config}
     seed = config["seed"]
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise UsageError(f"seed: found {seed!r}, expected a whole number from 0 to 2**32 - 1")
+    if not isinstance(config["evaluate_test"], bool):
+        raise UsageError(f"evaluate_test: found {config['evaluate_test']!r}, expected true or false")
     for group in ("data", "text_encoder", "model", "objective", "optimisation", "trainer", "callbacks", "labels"):
         if not isinstance(config[group], dict):
             raise UsageError(f"{group}: found {config[group]!r}, expected a choice; leave it out for the default one")

@@ -6,7 +6,7 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +62,11 @@ class Sweeper(BasicSweeper):
             RunError: a job failed; all others had their turn before.
             UsageError: jobs train over several processes, and the launcher cannot start such jobs.
         """
-        from dhmd.errors import RunError
-        from dhmd.sweeps.folder import State, job_at, jobs_of, write_sweep
-        from dhmd.sweeps.naming import job_name, quoted
+        from dhmd.sweeps.folder import write_sweep
+        from dhmd.sweeps.naming import job_name
 
-        assert self.config is not None and self.hydra_context is not None and self.launcher is not None  # noqa: S101, PT018  # setup() was called
-        _refuse_ddp_in_this_process(self.config)
+        assert self.config is not None and self.hydra_context is not None  # noqa: S101, PT018  # setup() was called
+        refuse_ddp_in_this_process(self.config)
         parser = OverridesParser.create(self.hydra_context.config_loader)
         combinations = self.split_arguments(parser.parse_overrides([*self._given(), *arguments]), None)[0]
         folder = Path(self.config.hydra.sweep.dir).absolute()
@@ -76,6 +75,15 @@ class Sweeper(BasicSweeper):
             self._check(folder / name, overrides)
         folder.mkdir(parents=True, exist_ok=True)
         write_sweep(folder, jobs, shlex.join(["dhmd", *sys.argv[1:]]))
+        launched = self._run(jobs, folder)
+        refuse_unfinished(folder, jobs)
+        return launched
+
+    def _run(self, jobs: Mapping[str, Sequence[str]], folder: Path) -> list[Any]:
+        """Launch what is not finished, each job once, and wait for those that another process is at."""
+        from dhmd.sweeps.folder import State, job_at
+        from dhmd.sweeps.naming import quoted
+
         launched: list[Any] = []
         tried: set[str] = set()
         while True:
@@ -89,12 +97,7 @@ class Sweeper(BasicSweeper):
             elif State.RUNNING in states.values():
                 time.sleep(2)  # another process's, perhaps one that a killed sweep left and that ends without having finished
             else:
-                break
-        open_jobs = [job for job in jobs_of(folder) if job.name in jobs and job.state is not State.FINISHED]
-        if open_jobs:
-            lines = [f"  {job.name}: {job.error or 'ended without a word'}" for job in open_jobs]
-            raise RunError(f"{len(open_jobs)} of {len(jobs)} jobs did not finish (the same command tries them again):\n" + "\n".join(lines))
-        return launched
+                return launched
 
     def _launch(self, todo: list[list[str]], folder: Path) -> Sequence[Any]:
         assert self.launcher is not None  # noqa: S101  # setup() was called
@@ -131,8 +134,26 @@ class Sweeper(BasicSweeper):
         return [f"{key}={value}" for key, value in (self.params or {}).items()]
 
 
-def _refuse_ddp_in_this_process(config: DictConfig) -> None:
-    """Lightning's DDP starts a job's further processes by the command line, which in this process is that of the whole sweep."""
+def refuse_unfinished(folder: Path, jobs: Collection[str]) -> None:
+    """Name the jobs that did not finish.
+
+    Raises:
+        RunError: there are some.
+    """
+    from dhmd.errors import RunError
+    from dhmd.sweeps.folder import State, jobs_of
+
+    if left := [job for job in jobs_of(folder) if job.name in jobs and job.state is not State.FINISHED]:
+        lines = [f"  {job.name}: {job.error or 'ended without a word'}" for job in left]
+        raise RunError(f"{len(left)} of {len(jobs)} jobs did not finish (the same command tries them again):\n" + "\n".join(lines))
+
+
+def refuse_ddp_in_this_process(config: DictConfig) -> None:
+    """Lightning's DDP starts a job's further processes by the command line, which in this process is that of the whole sweep.
+
+    Raises:
+        UsageError: the launcher would run such a job in this process.
+    """
     from dhmd.errors import UsageError
 
     strategy, launcher = config.trainer.get("strategy"), str(config.hydra.launcher._target_)
