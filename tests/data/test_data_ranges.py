@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dhmd.batch import real_frames
+from dhmd.data.on_disk import Features
 from dhmd.data.ranges import real_ranges
 
 
@@ -28,7 +29,7 @@ def padded(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @given(padded())
 def test_without_lengths_the_frames_between_the_zero_ends_are_real(case: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     x, first, frames = case
-    real, fits = real_ranges(x, None)
+    real, fits = real_ranges(Features(x), None)
     assert fits
     np.testing.assert_array_equal(real, np.stack([np.where(frames, first, 0), first + frames], axis=1) * (frames > 0)[:, None])
 
@@ -36,7 +37,7 @@ def test_without_lengths_the_frames_between_the_zero_ends_are_real(case: tuple[n
 @given(padded())
 def test_the_same_frames_as_the_batch_infers(case: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     x = case[0]
-    real, _ = real_ranges(x, None)
+    real, _ = real_ranges(Features(x), None)
     t = np.arange(x.shape[1])
     np.testing.assert_array_equal((t >= real[:, :1]) & (t < real[:, 1:]), real_frames(torch.from_numpy(x)).numpy())
 
@@ -50,7 +51,7 @@ def test_lengths_say_the_side_and_may_include_zero_frames(
     x = x[:, ::-1] if left else x
     least = first + frames
     lengths = np.array([data.draw(st.integers(int(n), length)) for n in least], np.int32)
-    real, fits = real_ranges(np.ascontiguousarray(x), lengths)
+    real, fits = real_ranges(Features(np.ascontiguousarray(x)), lengths)
     assert fits
     on_right = np.stack([np.zeros_like(lengths), lengths], axis=1)
     on_left = np.stack([length - lengths, np.full_like(lengths, length)], axis=1)
@@ -63,7 +64,7 @@ def test_lengths_say_the_side_and_may_include_zero_frames(
 def test_nothing_beyond_the_real_frames(case: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     x, _, frames = case
     for lengths in (None, np.zeros(len(x), np.int32), frames.astype(np.int32)):
-        real, _ = real_ranges(x, lengths)
+        real, _ = real_ranges(Features(x), lengths)
         for sample, (first, stop) in zip(x, real, strict=True):
             assert not (sample[:first] != 0).any()
             assert not (sample[stop:] != 0).any()

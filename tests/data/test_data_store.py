@@ -228,10 +228,10 @@ def test_a_file_that_changes_while_it_is_read_is_refused(content: Content, write
     path = write(content)
     original = convert.load
 
-    def load(file: Any, name: Path) -> Any:
+    def load(file: Any, name: Path, **options: Any) -> Any:
         with path.open("ab") as other:
             other.write(b"more")
-        return original(file, name)
+        return original(file, name, **options)
 
     monkeypatch.setattr(convert, "load", load)
     with pytest.raises(DataError, match="changed while it was read"):

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -85,16 +85,20 @@ def open_or_convert(
                 with suppress(OSError):  # so that the next look is a cheap one
                     os.utime(place, ns=(before.mtime_ns, before.mtime_ns))
                 return place
-        content = opened if isinstance(opened, Folder) else load(opened, path)
+        content = opened if isinstance(opened, Folder) else load(opened, path, large_stay=True)
         corpus = check_corpus(content, path, keys, layout)
         sha256 = sha256 or sha256_of(source)
-        if state_of(source) != before:
-            raise problem(path, "", found="a file that changed while it was read", expected="a file at rest", do="wait, then try again")
+
+        def at_rest() -> None:
+            if state_of(source) != before:
+                raise problem(path, "", found="a file that changed while it was read", expected="a file at rest", do="wait, then try again")
+
+        at_rest()
         if label_range is not None:
             for name, split in corpus.splits.items():
                 if split.regression is not None:
                     check_label_range(split.regression, *label_range, path, name, split.ids)
-        return _write(corpus, places, Source(path.name, before.size, sha256), before.mtime_ns)
+        return _write(corpus, places, Source(path.name, before.size, sha256), before.mtime_ns, at_rest)
 
 
 @contextmanager
@@ -185,12 +189,12 @@ def _usable(place: Path, keys: Mapping[str, str] | None, layout: str | None) -> 
     return store if as_asked else None
 
 
-def _write(corpus: Corpus, places: list[Path], source: Source, mtime_ns: int) -> Path:
+def _write(corpus: Corpus, places: list[Path], source: Source, mtime_ns: int, at_rest: Callable[[], None]) -> Path:
     failures = []
     for place in places:
         try:
             _check_space(corpus, place)
-            write_store(corpus, place, source)
+            write_store(corpus, place, source, at_rest)
             os.utime(place, ns=(mtime_ns, mtime_ns))
         except OSError as error:
             failures.append(f"{place}: {error}")

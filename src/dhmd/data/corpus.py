@@ -15,6 +15,7 @@ from dhmd.data.fields import features_of, labels_of, lengths_of, strings_of, tok
 from dhmd.data.layouts import KEYS as KEYS
 from dhmd.data.layouts import SPLITS as SPLITS
 from dhmd.data.layouts import Canonical, layout_of
+from dhmd.data.on_disk import DiskArray, Features
 from dhmd.data.problem import names_of, problem
 from dhmd.data.ranges import real_ranges
 
@@ -25,7 +26,7 @@ class Split:
 
     Attributes:
         ids: N distinct names, for example ``video$_$clip``.
-        features: per modality (N, T_m, d_m) float32; zero outside the real frames.
+        features: per modality (N, T_m, d_m), read as float32; zero outside the real frames.
         real: per modality (N, 2) int32, the first real frame and the one after the last.
         regression: (N,) float32 or None.
         classification: (N,) int64 or None.
@@ -35,7 +36,7 @@ class Split:
     """
 
     ids: list[str]
-    features: dict[str, npt.NDArray[np.float32]]
+    features: dict[str, Features]
     real: dict[str, npt.NDArray[np.int32]]
     regression: npt.NDArray[np.float32] | None
     classification: npt.NDArray[np.int64] | None
@@ -47,13 +48,14 @@ class Split:
         return len(self.ids)
 
     def rows(self, first: int, stop: int) -> Split:
-        """The samples from ``first`` to before ``stop``; arrays are views."""
+        """The samples from ``first`` to before ``stop``; arrays are views, features are not read yet."""
         part: dict[str, Any] = {"ids": self.ids[first:stop]}
         for name in ("regression", "classification", "tokens", "raw_text"):
             value = getattr(self, name)
             part[name] = None if value is None else value[first:stop]
-        for name in ("features", "real", "groups"):
+        for name in ("real", "groups"):
             part[name] = {k: v[first:stop] for k, v in getattr(self, name).items()}
+        part["features"] = {m: x.rows(first, stop) for m, x in self.features.items()}
         return Split(**part)
 
 
@@ -108,7 +110,8 @@ def check_corpus(content: Any, path: Path, keys: Mapping[str, str] | None = None
     corpus = Corpus(about, {})
     for name in SPLITS:
         corpus.splits[name] = check_split(canonical, name, path)
-        corpus.dtypes[name] = {m: str(np.asarray(canonical.splits[name][key]).dtype) for m, key in canonical.keys.items()}
+        arrays = {m: canonical.splits[name][key] for m, key in canonical.keys.items()}
+        corpus.dtypes[name] = {m: str(x.dtype if isinstance(x, DiskArray) else np.asarray(x).dtype) for m, x in arrays.items()}
     _check_across_splits(corpus, path)
     if keys is None:
         about.notes.extend(_unread(canonical))
@@ -121,7 +124,7 @@ def _unread(canonical: Canonical) -> list[str]:
     sentences = []
     for key, x in train.items():
         known = key in read.values() or key in ("text_bert", "regression_labels", "classification_labels")
-        if isinstance(key, str) and isinstance(x, np.ndarray) and x.ndim == 3 and x.dtype.kind in "fiu" and not known:
+        if isinstance(key, str) and isinstance(x, np.ndarray | DiskArray) and x.ndim == 3 and x.dtype.kind in "fiu" and not known:
             every = ", ".join(f"{m}: {k}" for m, k in {**read, "NAME" if name_fault(key) else key: key}.items())
             sentences.append(f"{key} {x.shape} is not read; data.modalities={{{every}}} reads it")
     return sentences

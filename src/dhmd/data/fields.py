@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from dhmd.data.on_disk import DiskArray, Features
 from dhmd.data.problem import problem
 
 
-def features_of(value: Any, n: int, path: Path, key: str) -> npt.NDArray[np.float32]:
+def features_of(value: Any, n: int, path: Path, key: str) -> Features:
     """Check the features of one modality.
 
     Returns:
-        (N, T, d) float32.
+        (N, T, d), not read yet where they are on a disk.
 
     Raises:
         DataError: not a numeric array of rank 3 with N samples and at least one frame and one feature.
     """
-    array = _numbers(value, path, key, rank=3, shape="(N, T, d): samples, frames, features")
+    array = value if isinstance(value, DiskArray) else _numbers(value, path, key, rank=3, shape="(N, T, d): samples, frames, features")
     _check_n(array, n, path, key)
     if 0 in array.shape:
         raise problem(
             path, key, found=f"shape {array.shape}", expected="at least one frame and one feature", do="extract the features again"
         )
-    with np.errstate(over="ignore"):  # what does not fit float32 becomes infinite and is counted as such
-        return np.ascontiguousarray(array, dtype=np.float32)
+    return Features(array)
 
 
 def labels_of(value: Any, n: int, path: Path, key: str) -> npt.NDArray[np.float32] | None:
@@ -141,7 +142,7 @@ def _numbers(value: Any, path: Path, key: str, rank: int, shape: str) -> npt.NDA
     return array
 
 
-def _check_n(array: npt.NDArray[Any], n: int, path: Path, key: str) -> None:
+def _check_n(array: Sized, n: int, path: Path, key: str) -> None:
     if len(array) != n:
         raise _wrong_n(len(array), n, path, key)
 

@@ -45,8 +45,14 @@ SCHEMA = 2
 VERSION = "v110"  # of HDF5's file format
 
 
-def write_store(corpus: Corpus, path: Path, source: Source) -> None:
+def write_store(corpus: Corpus, path: Path, source: Source, at_rest: Callable[[], None] = lambda: None) -> None:
     """Write ``corpus`` to ``path``: whole or not at all.
+
+    Args:
+        corpus: what to write; its features may still be read from their file.
+        path: of the store.
+        source: where the corpus comes from.
+        at_rest: called before the store takes its place; raises if the source has changed meanwhile.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.
@@ -58,6 +64,7 @@ def write_store(corpus: Corpus, path: Path, source: Source) -> None:
                 block = split.rows(first, first + CHUNK)
                 writer.add(name, len(split), block)
                 advance(len(block))
+        at_rest()
 
 
 @contextmanager
@@ -93,7 +100,8 @@ class StoreWriter:
 
     def add(self, name: str, n: int, block: Split) -> None:
         """Append samples to a split that will have ``n`` of them."""
-        for modality, x in block.features.items():
+        for modality, features in block.features.items():
+            x = features.read()
             self._append(f"{name}/features/{modality}", n, x.astype("<f4", copy=False))
             counts = self._non_finite.setdefault(f"{name}/features/{modality}", [0, 0])
             for i, more in enumerate(count_non_finite(x)):

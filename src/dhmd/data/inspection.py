@@ -15,6 +15,7 @@ from dhmd.data.corpus import About, Corpus, Split, check_corpus, check_split
 from dhmd.data.layouts import Canonical
 from dhmd.data.layouts.folder import Folder, NpyFolder, modality_keys
 from dhmd.data.layouts.unlabelled import lacking, unlabelled
+from dhmd.data.on_disk import Features
 from dhmd.data.pickles import load
 from dhmd.data.progress import progress
 from dhmd.data.ranges import CHUNK
@@ -128,7 +129,7 @@ def inspect_file(path: Path | str, keys: Mapping[str, str] | None = None, layout
             kind, corpus, size, sha256 = "store", corpus_of(store), state_of(opened).size, store.source_sha256
         else:
             size, sha256 = state_of(opened).size, sha256_of(opened)
-            kind, corpus = "pickle", check_corpus(load(opened, path), path, keys, layout)
+            kind, corpus = "pickle", check_corpus(load(opened, path, large_stay=True), path, keys, layout)
         return _inspection(path, kind, corpus, size, sha256)
 
 
@@ -176,7 +177,7 @@ def corpus_of(store: Store) -> Corpus:
     splits = {
         s: Split(
             store.ids(s),
-            store.features(s),
+            {m: Features(x) for m, x in store.features(s).items()},
             store.real(s),
             store.labels(s),
             store.labels(s, "classification"),
@@ -228,18 +229,18 @@ def _counts(split: Split) -> dict[int, int]:
 def _modality(corpus: Corpus, name: str) -> Modality:
     train = _first(corpus).features[name]
     fitted = next(n for n, split in corpus.splits.items() if split is _first(corpus))
-    length, width = train.shape[1:]
+    _, length, width = train.shape
     statistics = FrameStatistics(width)
     non_finite = dict.fromkeys(corpus.splits, 0)
     total = sum(len(s) for s in corpus.splits.values())
     with progress(f"looking at {name}", total, "samples") as advance:
         for split_name, split in corpus.splits.items():
             for first in range(0, len(split), CHUNK):
-                block = split.rows(first, first + CHUNK)
-                non_finite[split_name] += count_non_finite(block.features[name])[0]
+                x = split.features[name].rows(first, first + CHUNK).read()
+                non_finite[split_name] += count_non_finite(x)[0]
                 if split_name == fitted:
-                    statistics.add(block.features[name], block.real[name])
-                advance(len(block))
+                    statistics.add(x, split.real[name][first : first + CHUNK])
+                advance(len(x))
     real = np.concatenate([s.real[name] for s in corpus.splits.values()])
     frames, some = real[:, 1] - real[:, 0], real[:, 1] > real[:, 0]
     sides = [side for side, there in (("left", real[some, 0] > 0), ("right", real[some, 1] < length)) if there.any()]

@@ -8,6 +8,7 @@ constructors believe whatever state they are given, and a damaged one can crash 
 from __future__ import annotations
 
 import math
+import os
 import pickle  # the unpickler below refuses every import that is not listed
 import re
 from pathlib import Path
@@ -15,10 +16,12 @@ from typing import IO, Any
 
 import numpy as np
 
+from dhmd.data.on_disk import DiskArray, Extent
 from dhmd.data.problem import problem
 from dhmd.data.progress import Reading, progress
 from dhmd.errors import DataError
 
+LEAST = 1 << 20  # bytes of an array that is worth leaving in the file
 LAYOUT = "a pickled dict with the splits train, valid and test, as in the MMSA/Tsinghua feature files (aligned_50.pkl, unaligned_50.pkl)"
 
 
@@ -55,7 +58,16 @@ class _Array(np.ndarray[Any, Any]):
         if isinstance(content, str):  # from Python 2
             content = content.encode("latin1")
         dtype = _checked(shape, dtype, content)
+        content = bytes(content.read()) if isinstance(content, Extent) else content
         super().__setstate__((1, shape, dtype, bool(fortran), content))  # type: ignore[arg-type]  # the stub wants numpy's own bool
+
+
+def _on_disk(content: Any, dtype: Any, shape: Any, fortran: Any) -> DiskArray | None:
+    """The array, if its content was left in the file and can be read row by row."""
+    if not isinstance(content, Extent):
+        return None
+    checked = _checked(shape, dtype, content)
+    return DiskArray(content, checked, shape) if len(shape) == 3 and not fortran and checked.kind in "fiub" else None
 
 
 def _checked(shape: Any, dtype: Any, content: Any) -> np.dtype[Any]:
@@ -63,7 +75,7 @@ def _checked(shape: Any, dtype: Any, content: Any) -> np.dtype[Any]:
     if not isinstance(dtype, _Dtype) or not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
         raise pickle.UnpicklingError("an array without a data type or a shape")
     expected = math.prod(shape) * (1 if dtype.dtype.hasobject else dtype.dtype.itemsize)
-    if not isinstance(content, list if dtype.dtype.hasobject else bytes | bytearray) or len(content) != expected:
+    if not isinstance(content, list if dtype.dtype.hasobject else bytes | bytearray | Extent) or len(content) != expected:
         raise pickle.UnpicklingError(f"an array of shape {shape} whose content has another size")
     return dtype.dtype
 
@@ -78,6 +90,9 @@ def _reconstruct(subtype: Any, shape: Any, typecode: Any) -> Any:
 
 
 def _frombuffer(buffer: Any, dtype: Any, shape: Any, order: Any, axis_order: Any = None) -> Any:
+    if axis_order is None and (left := _on_disk(buffer, dtype, shape, order != "C")) is not None:
+        return left
+    buffer = buffer.read() if isinstance(buffer, Extent) else buffer
     array = np.frombuffer(buffer, dtype=_checked(shape, dtype, buffer))
     if axis_order is not None:
         return array.reshape(shape).transpose(axis_order)
@@ -120,16 +135,75 @@ class _RefusedGlobal(Exception):
     """The pickle wants to import something that is not listed."""
 
 
-def _bytearray8(self: Any) -> None:
-    # read first: a damaged length must not reserve memory
-    size = int.from_bytes(self.read(8), "little")
-    self.append(bytearray(self.read(size)))
+def _bytes(width: int, kind: type = bytes) -> Any:
+    """How bytes are read whose number stands before them in ``width`` bytes."""
+
+    def load(self: Any) -> None:
+        # read first: a damaged length must not reserve memory
+        size = int.from_bytes(self.read(width), "little")
+        self.append(self.left(size) or kind(self.read(size)))
+
+    return load
+
+
+def _string(self: Any) -> None:
+    """A string of Python 2, which is how it kept an array's bytes."""
+    size = int.from_bytes(self.read(4), "little", signed=True)
+    if size < 0:
+        raise pickle.UnpicklingError("a string of a negative length")
+    self.append(self.left(size) or self._decode_string(self.read(size)))
+
+
+def _build(self: Any) -> None:
+    """Give an array its content, or put one that stays on the disk in its place, wherever the pickle speaks of it."""
+    array, state = self.stack[-2:]
+    if (
+        isinstance(array, _Array)
+        and isinstance(state, tuple)
+        and len(state) == 5
+        and (left := _on_disk(state[4], state[2], state[1], state[3])) is not None
+    ):
+        self.stack[-2:] = [left]
+        self.memo.update({key: left for key, value in self.memo.items() if value is array})
+    else:
+        pickle._Unpickler.dispatch[pickle.BUILD[0]](self)
 
 
 class _Unpickler(pickle._Unpickler):
-    """Python's unpickler written in Python: the one in C reserves whatever memory a damaged file asks for."""
+    """Python's unpickler written in Python: the one in C reserves whatever memory a damaged file asks for.
 
-    dispatch = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: _bytearray8}  # noqa: RUF012  # as in the class above
+    Args:
+        file: to read, perhaps with somebody told of it.
+        left_in: the file itself, if large arrays are to be left in it.
+        path: its name, for messages.
+    """
+
+    dispatch = {  # noqa: RUF012  # as in the class above
+        **pickle._Unpickler.dispatch,
+        pickle.BINBYTES[0]: _bytes(4),
+        pickle.BINBYTES8[0]: _bytes(8),
+        pickle.BYTEARRAY8[0]: _bytes(8, bytearray),
+        pickle.BINSTRING[0]: _string,
+        pickle.BUILD[0]: _build,
+    }
+
+    def __init__(self, file: Reading, left_in: IO[bytes] | None, path: Path) -> None:
+        super().__init__(file, encoding="latin1")  # arrays pickled by Python 2 hold their bytes in its str type
+        self._reading, self._left_in, self._path = file, left_in, path
+
+    def left(self, size: int) -> Extent | None:
+        """Pass over the next bytes if they are many and may stay in the file."""
+        unframer = self._unframer  # type: ignore[attr-defined]  # known to no stub, in CPython since 3.4
+        frame = unframer.current_frame
+        if self._left_in is None or size < LEAST or (frame and frame.tell() < len(frame.getbuffer())):
+            return None
+        unframer.current_frame = None
+        at = self._left_in.tell()
+        if at + size > os.fstat(self._left_in.fileno()).st_size:
+            raise EOFError(f"{size} bytes are announced and are not there")
+        self._left_in.seek(at + size)
+        self._reading.passed(size)
+        return Extent(self._left_in, self._path, at, size)
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in ALLOWED:
@@ -140,12 +214,13 @@ class _Unpickler(pickle._Unpickler):
         raise _RefusedGlobal(wanted)
 
 
-def load(file: IO[bytes], path: Path) -> Any:
+def load(file: IO[bytes], path: Path, large_stay: bool = False) -> Any:
     """Unpickle ``file`` with the allow-list.
 
     Args:
         file: open binary file, at its start.
         path: its name, for messages.
+        large_stay: whether large arrays of numbers stay in the file, as `DiskArray`; it must be open as long as they are used.
 
     Returns:
         The content; its layout is not checked here.
@@ -154,9 +229,8 @@ def load(file: IO[bytes], path: Path) -> Any:
         DataError: the pickle imports anything not in ``ALLOWED``, or is empty, truncated, or no pickle at all.
     """
     try:
-        # latin1: arrays pickled by Python 2 hold their bytes in its str type
         with progress("reading", path.stat().st_size if path.is_file() else None) as advance:
-            return _Unpickler(Reading(file, advance), encoding="latin1").load()
+            return _Unpickler(Reading(file, advance), file if large_stay and file.seekable() else None, path).load()
     except _RefusedGlobal as refused:
         raise problem(
             path,

@@ -69,5 +69,9 @@ class Reading:
         self._advance(len(data))
         return data
 
+    def passed(self, size: int) -> None:
+        """Report bytes that need not be read."""
+        self._advance(size)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from dhmd.data.on_disk import Features
+
 CHUNK = 512  # samples looked at together, so that the intermediate arrays stay small
 
 
-def real_ranges(x: npt.NDArray[np.float32], lengths: npt.NDArray[np.int32] | None) -> tuple[npt.NDArray[np.int32], bool]:
+def real_ranges(x: Features, lengths: npt.NDArray[np.int32] | None) -> tuple[npt.NDArray[np.int32], bool]:
     """Find the real frames of each sample.
 
     Lengths are read as padding on the right, or, where the features say so, on the left. Lengths that leave non-zero frames outside on
@@ -33,11 +35,11 @@ def real_ranges(x: npt.NDArray[np.float32], lengths: npt.NDArray[np.int32] | Non
     return inferred, False
 
 
-def _nonzero_ends(x: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    n, padded = x.shape[:2]
+def _nonzero_ends(x: Features) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    n, padded, _ = x.shape
     first, stop = np.zeros(n, np.int64), np.zeros(n, np.int64)
     for at in range(0, n, CHUNK):
-        nonzero = (x[at : at + CHUNK] != 0).any(axis=2)
+        nonzero = (x.rows(at, at + CHUNK).read() != 0).any(axis=2)
         some = nonzero.any(axis=1)
         first[at : at + CHUNK] = np.where(some, nonzero.argmax(axis=1), 0)
         stop[at : at + CHUNK] = np.where(some, padded - nonzero[:, ::-1].argmax(axis=1), 0)

@@ -110,7 +110,7 @@ def _of_split(content: dict[Any, Any], name: str, path: Path, keys: Mapping[str,
     return Samples(
         where=f"{path}: {name}" if name else str(path),
         ids=ids,
-        features=features,
+        features={m: x.read() for m, x in features.items()},
         real=real,
         tokens=tokens_of(content.get("text_bert"), len(ids), path, f"{prefix}text_bert"),
         texts=None if texts is None else strings_of(texts, path, f"{prefix}raw_text", len(ids)),

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from dhmd.data.layouts.layout import KEYS, Canonical, flat_labels, required, split_dicts
 from dhmd.data.layouts.mmsa import three_splits
+from dhmd.data.on_disk import DiskArray
 from dhmd.data.problem import problem
 
 
@@ -67,19 +68,19 @@ class MultiBench:
 
 def _said(text: Any, n: int) -> npt.NDArray[np.bool_]:
     """Which samples have text; all where that cannot be told."""
-    if not isinstance(text, np.ndarray) or text.ndim != 3 or text.dtype.kind not in "fiu":
+    if not isinstance(text, np.ndarray | DiskArray) or text.ndim != 3 or text.dtype.kind not in "fiu":
         return np.ones(n, bool)
     return np.array([bool(np.any(x)) for x in text])
 
 
 def _counts(value: Any) -> int | None:
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray | DiskArray):
         return len(value) if value.ndim else None
     return len(value) if isinstance(value, list) else None
 
 
 def _take(value: Any, rows: npt.NDArray[np.bool_]) -> Any:
-    if isinstance(value, np.ndarray) and value.ndim:
+    if isinstance(value, np.ndarray | DiskArray) and value.ndim:
         return value[rows]
     return [x for x, row in zip(value, rows, strict=True) if row] if isinstance(value, list) else value
 
