@@ -38,6 +38,8 @@ from dhmd.training.record import BEFORE, RunFolder
 from dhmd.training.recorder import Recorder
 
 log = logging.getLogger(__name__)
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "32", 32)
+"""Parameters are float32 always: features come in it, and records are kept in it."""
 TRAINER_REFUSED = {
     "accumulate_grad_batches": "optimisation.accumulation.batches says how many micro-batches make a step",
     "gradient_clip_val": "optimisation.accumulation.clip_value clips gradients",
@@ -237,6 +239,8 @@ def _validated(config: Mapping[str, Any]) -> dict[str, Any]:
     if nameless := [key for key in ("model", "data") if not config["labels"].get(key)]:
         raise UsageError(f"labels.{nameless[0]}: nothing found, expected a name for tables")
     trainer = config["trainer"]
+    if trainer.get("precision", "32-true") not in PRECISIONS:
+        raise UsageError(f"trainer.precision: found {trainer['precision']!r}, expected one of {', '.join(map(str, PRECISIONS))}")
     for key, instead in TRAINER_REFUSED.items():
         if trainer.get(key) is not None:
             raise UsageError(f"trainer.{key}: not possible here; {instead}")
