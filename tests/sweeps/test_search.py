@@ -2,7 +2,9 @@
 
 import csv
 import json
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,9 @@ from dhmd.composition import refuse_foreign
 from dhmd.config import conf_dir
 from dhmd.errors import UsageError
 from dhmd.locking import locked
+from dhmd.sweeps.folder import State, jobs_of
 from dhmd.sweeps.search import Search, distribution
+from tiny_runs import DICTIONARIES, TINY
 
 optuna = pytest.importorskip("optuna")
 CategoricalDistribution, FloatDistribution, IntDistribution = (
@@ -302,3 +306,33 @@ def test_only_our_sweepers_may_be_named():
     for name in ("hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper", "hydra_plugins.dhmd_sweeps.optuna_sweeper"):
         with pytest.raises(UsageError, match="refused"):
             refuse_foreign({"sweeper": {"_target_": name}}, "hydra")
+
+
+# processes ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_search_killed_while_it_trains_goes_on_with_the_same_trials(here, corpus, monkeypatch):
+    monkeypatch.setenv("DHMD_CACHE", str(corpus))
+    sizes = [o for o in (*TINY, *DICTIONARIES) if not o.startswith(("optimisation.lr", "model.homogeneous", "trainer.max_epochs"))]
+    options = ["hparams_search=mine", "--config-dir", "own", "hydra.sweeper.n_trials=3", "hydra.sweep.dir=s", "trainer.max_epochs=15"]
+    command = [sys.executable, "-m", "dhmd.cli", "train", *sizes, *options, "launcher=process", "hydra.launcher.n=2"]
+    running = [here / "s" / f"trial-000{i}" for i in range(2)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 240
+    while time.monotonic() < until and not all((folder / "history.csv").exists() for folder in running):
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    drawn = json.loads((here / "s" / "sweep.json").read_text())["jobs"]
+    assert list(drawn) == ["trial-0000", "trial-0001"]
+    assert [t.state.name for t in stored(here / "s")] == ["RUNNING"] * 2
+
+    assert subprocess.run(command, timeout=500).returncode == 0
+    jobs = jobs_of(here / "s")
+    assert [(job.name, job.state) for job in jobs] == [(f"trial-000{i}", State.FINISHED) for i in range(3)]
+    assert {job.name: list(job.overrides) for job in jobs[:2]} == drawn, "with the values they had"
+    assert any(len((folder / "command.txt").read_text().splitlines()) == 2 for folder in running), "continued, not begun anew"
+    assert [t.value for t in stored(here / "s")] == [job.loss for job in jobs]
+    for job in jobs:
+        assert "test" not in json.loads((here / "s" / job.name / "metrics.json").read_text())
