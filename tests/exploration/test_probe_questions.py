@@ -203,7 +203,7 @@ def test_the_record_gives_the_same_answers(tmp_path):
         (lambda text: text.replace('"mae":0.', '"mae":1.', 1), "it was edited"),
         (lambda text: text.replace('"seed":1', '"seeds":1', 1), "found the fields"),
         (lambda text: text.replace('"schema": 1', '"schema": 7'), "schema: found 7"),
-        (lambda text: "[]", "schema: found 'list'"),
+        (lambda text: "[]", "found a list, expected an object"),
         (lambda text: text[:-3], "not JSON"),
         (None, "missing"),
     ],

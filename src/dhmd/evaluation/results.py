@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -30,6 +29,7 @@ from dhmd.evaluation.runs import Run, read_runs, run_label
 from dhmd.evaluation.sheets import to_markdown
 from dhmd.evaluation.tables import document
 from dhmd.evaluation.tidy import to_csv
+from dhmd.json_file import read_object
 
 SCHEMA = 1
 INTERVALS = ("t", "bootstrap")
@@ -163,15 +163,7 @@ def read_record(path: Path) -> dict[str, Any]:
     Raises:
         RunError: the file is missing or no JSON object.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RunError(f"{path}: missing; write it with `dhmd results RUNS --record {path.name}`") from error
-    except ValueError as error:
-        raise RunError(f"{path}: not JSON ({error}); write the record again from the runs") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path}: found a {type(content).__name__}, expected an object; write the record again from the runs")
-    return content
+    return read_object(path, f"write it with `dhmd results RUNS --record {path.name}`", "write the record again from the runs")
 
 
 def check_table(file: Path, name: str, record: Path | Mapping[str, Any]) -> None:

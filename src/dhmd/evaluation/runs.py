@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,9 +18,11 @@ from yaml import YAMLError
 
 from dhmd.errors import RunError
 from dhmd.evaluation.record import Record, read_record
+from dhmd.json_file import read_object
 
 Array = NDArray[Any]
 SCHEMA = 1
+AGAIN = "train the run again"
 _METRICS_FIELDS: dict[str, type] = {
     "task": str,
     "seed": int,
@@ -79,7 +80,7 @@ class Run:
         """
         columns = read_table(self.path / "history.csv")
         if "epoch" not in columns:
-            raise RunError(f"{self.path / 'history.csv'}: found the columns {list(columns)[:5]}..., expected epoch; train the run again")
+            raise RunError(f"{self.path / 'history.csv'}: found the columns {list(columns)[:5]}..., expected epoch; {AGAIN}")
         return {name: _numbers(self.path / "history.csv", name, column) for name, column in columns.items()}
 
     def predictions(self) -> dict[str, list[str]]:
@@ -110,7 +111,7 @@ def read_run(folder: Path, *, finished: bool = True, tested: bool = True) -> Run
         raise RunError(f"{folder}: an imported checkpoint, not trained here: no record; use `dhmd evaluate`, `predict` and `analyse`")
     if finished and not (folder / "DONE").is_file():
         raise RunError(f"{folder}: the run has not finished (no DONE); continue it with `dhmd train resume={folder}`")
-    metrics, config = _json(folder / "metrics.json"), _yaml(folder / "config.yaml")
+    metrics, config = read_object(folder / "metrics.json", AGAIN, AGAIN), _yaml(folder / "config.yaml")
     untested = config.get("evaluate_test") is False
     _check_metrics(folder / "metrics.json", metrics, without=("test",) if untested else ())
     if untested and tested:
@@ -119,7 +120,7 @@ def read_run(folder: Path, *, finished: bool = True, tested: bool = True) -> Run
         path=folder,
         config=config,
         metrics=metrics,
-        description=_json(folder / "data.json"),
+        description=read_object(folder / "data.json", AGAIN, AGAIN),
         metrics_sha256=hashlib.sha256((folder / "metrics.json").read_bytes()).hexdigest(),
     )
 
@@ -181,12 +182,12 @@ def read_table(path: Path) -> dict[str, list[str]]:
         with path.open(newline="", encoding="utf-8") as file:
             header, *rows = csv.reader(file)
     except FileNotFoundError as error:
-        raise RunError(f"{path}: missing; train the run again") from error
+        raise RunError(f"{path}: missing; {AGAIN}") from error
     except (ValueError, csv.Error) as error:
-        raise RunError(f"{path}: damaged or empty ({error}); train the run again") from error
+        raise RunError(f"{path}: damaged or empty ({error}); {AGAIN}") from error
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
-            raise RunError(f"{path}: line {number}: found {len(row)} cells, expected {len(header)}; train the run again")
+            raise RunError(f"{path}: line {number}: found {len(row)} cells, expected {len(header)}; {AGAIN}")
     return {name: [row[i] for row in rows] for i, name in enumerate(header)}
 
 
@@ -203,30 +204,18 @@ def _numbers(path: Path, name: str, column: list[str]) -> Array:
     try:
         return np.array([float(x) if x else np.nan for x in column])
     except ValueError as error:
-        raise RunError(f"{path}: column {name}: {error}; train the run again") from error
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RunError(f"{path}: missing; train the run again") from error
-    except ValueError as error:
-        raise RunError(f"{path}: not JSON ({error}); train the run again") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path}: found a {type(content).__name__}, expected an object; train the run again")
-    return content
+        raise RunError(f"{path}: column {name}: {error}; {AGAIN}") from error
 
 
 def _yaml(path: Path) -> dict[str, Any]:
     try:
         content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     except FileNotFoundError as error:
-        raise RunError(f"{path}: missing; train the run again") from error
+        raise RunError(f"{path}: missing; {AGAIN}") from error
     except (OSError, YAMLError, OmegaConfBaseException, ValueError) as error:
-        raise RunError(f"{path}: not a resolved configuration ({error}); train the run again") from error
+        raise RunError(f"{path}: not a resolved configuration ({error}); {AGAIN}") from error
     if not isinstance(content, dict):
-        raise RunError(f"{path}: found a {type(content).__name__}, expected a mapping; train the run again")
+        raise RunError(f"{path}: found a {type(content).__name__}, expected a mapping; {AGAIN}")
     return {str(key): value for key, value in content.items()}
 
 
@@ -235,7 +224,7 @@ def _check_metrics(path: Path, metrics: Mapping[str, Any], without: Collection[s
         raise RunError(f"{path}: schema: found {metrics.get('schema')!r}, expected {SCHEMA}; this version of dhmd reads no other")
     for key, kind in _METRICS_FIELDS.items():
         if key not in without and not isinstance(metrics.get(key), kind):
-            raise RunError(f"{path}: {key}: found {metrics.get(key)!r}, expected {kind.__name__}; train the run again")
+            raise RunError(f"{path}: {key}: found {metrics.get(key)!r}, expected {kind.__name__}; {AGAIN}")
     for key, value in metrics.get("test", {}).items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise RunError(f"{path}: test.{key}: found {value!r}, expected a finite number; train the run again")
+            raise RunError(f"{path}: test.{key}: found {value!r}, expected a finite number; {AGAIN}")

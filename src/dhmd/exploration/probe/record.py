@@ -13,6 +13,7 @@ from dhmd.atomic import write_text
 from dhmd.errors import RunError
 from dhmd.evaluation.runs import Run, run_label
 from dhmd.exploration.probe.measure import Measured, flat, nested
+from dhmd.json_file import read_object
 
 SCHEMA = 1
 _AGAIN = "write the record again with `dhmd probe RUNS --record FILE`"
@@ -37,15 +38,9 @@ def read_probe_record(path: Path) -> list[Measured]:
     Raises:
         RunError: the file is missing, damaged, of another schema, or a run in it was edited.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RunError(f"{path}: missing; {_AGAIN}") from error
-    except ValueError as error:
-        raise RunError(f"{path}: not JSON ({error}); {_AGAIN}") from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        found = content.get("schema") if isinstance(content, dict) else type(content).__name__
-        raise RunError(f"{path}: schema: found {found!r}, expected {SCHEMA}; {_AGAIN}")
+    content = read_object(path, _AGAIN, _AGAIN)
+    if content.get("schema") != SCHEMA:
+        raise RunError(f"{path}: schema: found {content.get('schema')!r}, expected {SCHEMA}; {_AGAIN}")
     names = {field.name for field in fields(Measured)}
     measured = []
     for number, item in enumerate(content["runs"]):
