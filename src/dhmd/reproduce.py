@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dhmd.config import conf_dir
 from dhmd.data.catalog import PublishedFile, identify, published_files
+from dhmd.data.checks import check_alignment
 from dhmd.data.convert import open_or_convert
 from dhmd.data.store import Store
 from dhmd.errors import RunError, UsageError
@@ -116,7 +117,7 @@ def _by_kind(files: Sequence[Path]) -> dict[str, Path]:
         store = Store(open_or_convert(path))
         if identify(store.source_sha256) is None:
             log.warning("%s is none of the published files: its numbers cannot be compared with the papers'", path)
-        kind = "aligned" if len(set(store.lengths.values())) == 1 else "unaligned"
+        kind = "aligned" if check_alignment(store, path, None) else "unaligned"
         if kind in found:
             raise UsageError(f"found two {kind} files, {found[kind]} and {path}; expected one aligned and one unaligned at most")
         found[kind] = path

@@ -62,6 +62,30 @@ def task_labels(store: Store, path: Path | str, task: Task, label_range: tuple[f
     return {s: torch.from_numpy(x) for s, x in present.items()}, n
 
 
+def check_alignment(store: Store, path: Path | str, wanted: bool | None) -> bool:
+    """Whether all modalities have as many frames.
+
+    Args:
+        store: to look at.
+        path: the file to name in messages.
+        wanted: what must be so; None for either.
+
+    Raises:
+        DataError: it is not as wanted.
+    """
+    aligned = len(set(store.lengths.values())) == 1
+    if wanted is not None and aligned != wanted:
+        kind = {True: "aligned", False: "unaligned"}
+        raise problem(
+            path,
+            "",
+            found=f"{kind[aligned]} modalities, frames {store.lengths}",
+            expected=f"{kind[wanted]} ones, as data.aligned={str(wanted).lower()} says",
+            do=f"give the {kind[wanted]} file, or choose the data config of this one (data=..._{kind[wanted]})",
+        )
+    return aligned
+
+
 def refuse_non_finite(store: Store, path: Path | str) -> None:
     """Refuse NaN and infinite features.
 

@@ -13,7 +13,7 @@ from pytorch_lightning import LightningDataModule
 
 from dhmd.batch import FeatureSpec, Task
 from dhmd.data.catalog import which_file
-from dhmd.data.checks import constant_modalities, refuse_non_finite, task_labels, unpublished, zeroed_values
+from dhmd.data.checks import check_alignment, constant_modalities, refuse_non_finite, task_labels, unpublished, zeroed_values
 from dhmd.data.convert import open_or_convert
 from dhmd.data.dataset import FeatureDataset, Scaling
 from dhmd.data.demo import synthetic_store
@@ -22,7 +22,6 @@ from dhmd.data.fit import check_fit, feature_set
 from dhmd.data.keys import check_wanted, keys_in
 from dhmd.data.loader import FeatureLoader
 from dhmd.data.options import check_choices, synthetic_options
-from dhmd.data.problem import problem
 from dhmd.data.resplit import VIDEO, Resplit, ResplitStore
 from dhmd.data.statistics import few_samples
 from dhmd.data.store import Store
@@ -144,17 +143,7 @@ class FeatureDataModule(LightningDataModule):
         wanted = self.modalities if self.path is None or self.synthetic_options or located == Path(self.path).expanduser() else None
         store = ResplitStore(located, self.resplit, file, wanted) if self.resplit.wanted else Store(located, wanted)
         self._labels, n_classes = task_labels(store, file, self.task, self.label_range)
-        lengths = store.lengths
-        aligned = len(set(lengths.values())) == 1
-        if self.aligned is not None and aligned != self.aligned:
-            kind = {True: "aligned", False: "unaligned"}
-            raise problem(
-                file,
-                "",
-                found=f"{kind[aligned]} modalities, frames {lengths}",
-                expected=f"{kind[self.aligned]} ones, as data.aligned={str(self.aligned).lower()} says",
-                do=f"give the {kind[self.aligned]} file, or choose the data config of this one (data=..._{kind[aligned]})",
-            )
+        aligned = check_alignment(store, file, self.aligned)
         if self.non_finite == "error":
             refuse_non_finite(store, file)
         few = few_samples({s: store.size(s) for s in store.splits})
@@ -166,7 +155,7 @@ class FeatureDataModule(LightningDataModule):
         if self._trained_on is not None:
             check_fit(store, file, self._trained_on)
         self._store = store
-        self.spec = FeatureSpec(dims=store.dims, lengths=lengths, task=self.task, n_classes=n_classes, aligned=aligned)
+        self.spec = FeatureSpec(dims=store.dims, lengths=store.lengths, task=self.task, n_classes=n_classes, aligned=aligned)
         self.use_tokenizer(self.tokenizer, self.tokens_required)
 
     def use_tokenizer(self, tokenizer: Tokenizer | None, required: bool = True) -> None:
