@@ -32,7 +32,7 @@ class Space:
     """One decoupled space (homogeneous or heterogeneous) of a batch.
 
     Attributes:
-        sequences: per modality (B, T'_m, H), what the space's heads, dictionary and fusion read.
+        sequences: per modality (B, T'_m, H), what the space's heads, dictionary and fusion read; None where they read ``pooled`` alone.
         logits: per modality (B, out_dim), the unimodal heads; None without them.
         representations: per modality (B, H), what the Graph Distillation Unit compares; None without the heads.
         edges: the unit's edges; None without a unit.
@@ -41,7 +41,7 @@ class Space:
         pooled: per modality (B, H) the feature that goes into fusion, before any code is joined.
     """
 
-    sequences: Mapping[str, Tensor]
+    sequences: Mapping[str, Tensor] | None
     pooled: Mapping[str, Tensor]
     logits: Mapping[str, Tensor] | None = None
     representations: Mapping[str, Tensor] | None = None

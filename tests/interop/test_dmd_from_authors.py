@@ -28,13 +28,20 @@ def authors_state_dict(width, heads, kernels, dims, lengths, layers=1):
         decoupling=DecouplingOptions(private_similarity=True),
     )
     out = {}
-    for ours, theirs in _names(network):
-        x = network.state_dict()[ours]
+
+    def put(theirs, x):
+        if isinstance(theirs, list):
+            for part, y in zip(theirs, x, strict=True):
+                put(part, y)
+            return
         if theirs.startswith(("encoder_", "decoder_")):
             x = x.unsqueeze(-1)
         if theirs.startswith("align_c_") and theirs.endswith("weight"):
             x = x.unflatten(1, (-1, width)).transpose(1, 2).flatten(1)
         out[theirs] = x.clone()
+
+    for ours, theirs in _names(network):
+        put(theirs, network.state_dict()[ours])
     return network.eval(), out
 
 

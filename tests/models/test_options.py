@@ -21,16 +21,19 @@ def outputs_of(*overrides, model="dmd", data=None):
 
 
 def test_causal_last_step_sees_all_but_earlier_ones_do_not():
-    network, _ = build("dmd", "model.causal=true", *NO_DROPOUT)
     a, b = batch(), batch()
     b.features["vision"][:, -1] += 1
-    encoder = network.homogeneous.encoder["vision"]
-    x, y = (encoder(network.projection["vision"](d.features["vision"], None)[0], None) for d in (a, b))
+
+    def encoded(network, data):
+        x = [network.projection["vision"](data.features["vision"], None)[0]] * 3
+        return network.homogeneous.encoder(x, (None,) * 3)[1]
+
+    network, _ = build("dmd", "model.causal=true", *NO_DROPOUT)
+    x, y = (encoded(network, d) for d in (a, b))
     torch.testing.assert_close(x[:, :-1], y[:, :-1])
     assert not torch.allclose(x[:, -1], y[:, -1])
     free, _ = build("dmd", *NO_DROPOUT)
-    encoder = free.homogeneous.encoder["vision"]
-    x, y = (encoder(free.projection["vision"](d.features["vision"], None)[0], None) for d in (a, b))
+    x, y = (encoded(free, d) for d in (a, b))
     assert not torch.allclose(x[:, 0], y[:, 0])
 
 

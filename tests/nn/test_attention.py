@@ -1,141 +1,133 @@
+"""Attention in blocks against softmax attention written out, and against torch's fused kernels."""
+
 import math
 
 import pytest
 import torch
 
-from dhmd.nn.attention import (
-    EXPLICIT_BELOW,
-    AttentionDropout,
-    MultiheadAttention,
-    TransformerEncoder,
-    attend,
-    position_vectors,
-    visible_keys,
-)
+from dhmd.nn import attention
+from dhmd.nn.attention import LN2, Sight, attend
 
-DEVICE = torch.device("cpu")
+MASK = torch.tensor([[0, 0, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0]]).bool()
 
 
-def explicit(layer, query, key, value, visible):
-    """Softmax attention written out, head by head."""
-    d = query.shape[-1]
-    w, b = layer.in_proj_weight.chunk(3), layer.in_proj_bias.chunk(3)
-    q, k, v = (x @ w[i].T + b[i] for i, x in enumerate((query, key, value)))
-    size = d // layer.heads
-    heads = []
-    for h in range(layer.heads):
-        s = slice(h * size, (h + 1) * size)
-        scores = q[..., s] @ k[..., s].transpose(1, 2) / math.sqrt(size)
-        if visible is not None:
-            scores = scores.masked_fill(~visible[:, 0].expand(scores.shape), -1e9)
-        heads.append(scores.softmax(-1) @ v[..., s])
-    return layer.out_proj(torch.cat(heads, -1))
+def written_out(q, k, v, sight):
+    """Softmax over the keys that are seen, head by head; 0 where there is none."""
+    scores = torch.einsum("gbhdq,gbhdk->gbhqk", q, k) * LN2
+    if sight.visible is not None:
+        scores = scores.masked_fill(~sight.visible.unsqueeze(2), -math.inf)
+    return torch.einsum("gbhqk,gbhdk->gbhdq", scores.softmax(-1).nan_to_num(), v)
 
 
-@pytest.mark.parametrize("causal", [False, True])
-def test_attention_equals_the_formula(causal):
-    layer = MultiheadAttention(12, 3, 0.0)
-    torch.nn.init.normal_(layer.in_proj_bias)
-    q, k, v = torch.randn(2, 4, 12), torch.randn(2, 6, 12), torch.randn(2, 6, 12)
-    mask = torch.ones(2, 6, dtype=torch.bool)
-    mask[0, 4:] = False
-    visible = visible_keys(None, mask, (4, 6), causal, DEVICE)
-    torch.testing.assert_close(layer(q, k, v, visible), explicit(layer, q, k, v, visible))
-    torch.testing.assert_close(layer(q, q, q, None), explicit(layer, q, q, q, None))
-
-
-@pytest.mark.parametrize("rows", [4, EXPLICIT_BELOW // 6 + 1])
-@pytest.mark.parametrize("masked", [False, True])
-def test_both_forms_of_attention_are_the_formula(rows, masked):
-    q, k, v = (torch.randn(2, 3, n, 5, dtype=torch.float64) for n in (rows, 6, 6))
-    visible = torch.tensor([[True] * 6, [True] * 2 + [False] * 4]).view(2, 1, 1, 6) if masked else None
-    scores = q @ k.transpose(-1, -2) / math.sqrt(5)
-    if visible is not None:
-        scores = scores.masked_fill(~visible, -math.inf)
-    torch.testing.assert_close(attend(q, k, v, visible, 0.0), scores.softmax(-1) @ v)
-
-
-def test_dropout_of_attention_weights_keeps_their_expectation():
+def inputs(groups, batch, n_q, n_k, scale=1.0, heads=2, width=5):
     torch.manual_seed(0)
-    q, k, v = torch.randn(1, 1, 3, 5), torch.randn(1, 1, 8, 5), torch.randn(1, 1, 8, 5)
-    dropped = torch.stack([attend(q, k, v, None, 0.3) for _ in range(4000)])
-    assert dropped.std(0).min() > 0
-    torch.testing.assert_close(dropped.mean(0), attend(q, k, v, None, 0.0), rtol=0, atol=0.06)
+    shapes = (n_q, n_k, n_k)
+    return [(scale * torch.randn(groups, batch, heads, width, n, dtype=torch.float64)).requires_grad_() for n in shapes]
 
 
-def test_a_query_without_a_key_attends_to_nothing():
-    layer = MultiheadAttention(8, 2, 0.0)
-    torch.nn.init.normal_(layer.out_proj.bias)
-    x = torch.randn(2, 3, 8, requires_grad=True)
-    mask = torch.tensor([[True, True, True], [False, False, False]])
-    out = layer(x, x, x, visible_keys(mask, mask, (3, 3), False, DEVICE))
-    assert out[1].eq(0).all()
-    assert out[0].ne(0).all()
-    out.sum().backward()
-    assert x.grad.isfinite().all()
+def both(sight, scale=1.0, block=2**18):
+    """Outputs at real queries and gradients, in blocks and written out."""
+    found = []
+    real = torch.stack([torch.ones(sight.shape[:2], dtype=torch.bool) if m is None else m for m in sight.queries])[:, :, None, None]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "BLOCK", block)
+        for compute in (lambda *x: attend(*x, sight, (0.0,) * len(sight.keys)), lambda *x: written_out(*x, sight)):
+            x = inputs(len(sight.keys), *sight.shape, scale)
+            out = torch.where(real, compute(*x), 0)
+            torch.manual_seed(1)
+            (out * torch.randn_like(out)).sum().backward()
+            found.append((out.detach(), *(t.grad for t in x)))
+    return found
+
+
+@pytest.mark.parametrize("scale", [1.0, 20.0])
+@pytest.mark.parametrize("block", [40, 200, 2**18])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("masked", ["neither", "queries", "keys", "both"])
+def test_blocks_of_any_size_give_what_is_written_out(masked, causal, block, scale):
+    queries = (None, MASK[:, :4]) if masked in ("queries", "both") else (None, None)
+    keys = (MASK, None) if masked in ("keys", "both") else (None, None)
+    blocks, expected = both(Sight(queries, keys, (3, 4, 6), causal), scale, block)
+    for found, wanted in zip(blocks, expected, strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+def test_scores_that_would_overflow_do_not():
+    q, k, v = (x.detach().float() * 1e4 for x in inputs(1, 2, 3, 4))
+    sight = Sight((None,), (None,), (2, 3, 4), False)
+    assert attend(q, k, v, sight, (0.0,)).isfinite().all()
+    torch.testing.assert_close(attend(q, k, v, sight, (0.0,)), written_out(q, k, v, sight))
+
+
+def test_torchs_fused_kernels_give_the_same(monkeypatch):
+    sight = Sight((None, MASK[:, :4]), (MASK, None), (3, 4, 6), True)
+    x = inputs(2, 3, 4, 6)
+    in_blocks = attend(*x, sight, (0.0, 0.0))
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    real = torch.ones(2, 3, 1, 1, 4, dtype=torch.bool)
+    real[1] = MASK[:, None, None, :4]
+    torch.testing.assert_close(torch.where(real, attend(*x, sight, (0.0, 0.0)), 0), torch.where(real, in_blocks, 0))
+
+
+def test_gradients_are_those_of_the_dropped_weights():
+    """Masks are drawn again in the backward pass: the same ones."""
+    sight = Sight((None,) * 2, (None, MASK[:, :5]), (3, 4, 5), False)
+
+    def once(*x):
+        torch.manual_seed(3)
+        return attend(*x, sight, (0.4, 0.2))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "BLOCK", 40)
+        assert torch.autograd.gradcheck(once, inputs(2, 3, 4, 5), eps=1e-6, atol=1e-5)
+        assert torch.equal(once(*inputs(2, 3, 4, 5)), once(*inputs(2, 3, 4, 5)))
+
+
+def test_dropout_of_attention_weights_keeps_their_expectation_by_group():
+    torch.manual_seed(0)
+    q, k, v = torch.randn(2, 1, 1, 5, 3), torch.randn(2, 1, 1, 5, 8), torch.randn(2, 1, 1, 5, 8)
+    sight = Sight((None,) * 2, (None,) * 2, (1, 3, 8), False)
+    dropped = torch.stack([attend(q, k, v, sight, (0.3, 0.0)) for _ in range(4000)])
+    assert dropped[:, 0].std(0).min() > 0
+    assert dropped[:, 1].std(0).max() == 0
+    torch.testing.assert_close(dropped.mean(0), attend(q, k, v, sight, (0.0, 0.0)), rtol=0, atol=0.06)
+
+
+def test_memory_is_linear_in_the_number_of_frames():
+    """No array of the size queries x keys is alive, in neither direction and with dropout."""
+    n = 1200
+    x = [t.detach().float().requires_grad_() for t in inputs(1, 1, n, n)]
+    sizes = []
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            sizes.extend(t.untyped_storage().nbytes() for t in (out if isinstance(out, tuple) else (out,)) if isinstance(t, torch.Tensor))
+            return out
+
+    with Watch():
+        attend(*x, Sight((None,), (None,), (1, n, n), True), (0.3,)).sum().backward()
+    assert max(sizes) <= 4 * attention.BLOCK < 2 * n * n * 4 / 10
+
+
+def test_replicas_are_further_groups():
+    x = [torch.stack([t.detach(), 2 * t.detach()]) for t in inputs(2, 3, 4, 6)]
+    sight = Sight((None,) * 2, (MASK, None), (3, 4, 6), False)
+    together = torch.func.vmap(lambda q, k, v: attend(q, k, v, sight, (0.0, 0.0)))(*x)
+    for i in range(2):
+        torch.testing.assert_close(together[i], attend(*(t[i] for t in x), sight, (0.0, 0.0)))
 
 
 def test_causal_reach_without_padding_is_the_authors():
     """triu(-inf, 1 + |T_q - T_k|): query i sees keys up to i + |T_q - T_k|."""
-    visible = visible_keys(None, None, (3, 5), True, DEVICE)
-    authors = torch.triu(torch.ones(3, 5), 1 + 2) == 0
-    assert torch.equal(visible[0, 0], authors)
+    visible = Sight((None,), (None,), (1, 3, 5), True).visible
+    assert torch.equal(visible[0, 0], torch.triu(torch.ones(3, 5), 1 + 2) == 0)
 
 
 def test_causal_reach_counts_real_frames():
     query = torch.tensor([[False, True, True]])  # two real, padded on the left
     key = torch.tensor([[True, True, True, False]])  # three real, padded on the right
-    visible = visible_keys(query, key, (3, 4), True, DEVICE)
+    visible = Sight((query,), (key,), (1, 3, 4), True).visible
     assert visible[0, 0, 1].tolist() == [True, True, False, False]
     assert visible[0, 0, 2].tolist() == [True, True, True, False]
-    assert visible_keys(None, None, (3, 5), False, DEVICE) is None
-
-
-def test_position_vectors():
-    """Sine half then cosine half, frequencies 10000^(-i / (D/2 - 1)), row 0 zero, an odd width padded."""
-    found = position_vectors(torch.tensor([[0, 1, 2]]), 5)[0]
-    assert found[0].eq(0).all()
-    for t in (1, 2):
-        expected = [math.sin(t), math.sin(t / 10000), math.cos(t), math.cos(t / 10000), 0]
-        torch.testing.assert_close(found[t], torch.tensor(expected), rtol=1e-5, atol=1e-6)
-
-
-def test_positions_count_from_the_first_real_frame_or_as_the_authors_do():
-    x = torch.zeros(1, 4, 6)
-    x[0, 1:3] = 1
-    mask = torch.tensor([[False, True, True, False]])
-    ours = TransformerEncoder(6, 2, 1, AttentionDropout())
-    added = ours._embed(x, mask) - math.sqrt(6) * x
-    torch.testing.assert_close(added[0, 1:3], position_vectors(torch.tensor([[1, 2]]), 6)[0])
-    assert added[0, 0].eq(0).all()
-    authors = TransformerEncoder(6, 2, 1, AttentionDropout(), zero_is_padding=True)
-    added = authors._embed(x, None) - math.sqrt(6) * x
-    torch.testing.assert_close(added, position_vectors(torch.tensor([[0, 2, 3, 0]]), 6))
-
-
-def test_initialisation():
-    encoder = TransformerEncoder(60, 6, 1, AttentionDropout())
-    layer = encoder.layers[0]
-    bound = math.sqrt(6 / (60 + 180))
-    assert layer.attention.in_proj_weight.abs().max() <= bound
-    assert layer.attention.in_proj_weight.abs().max() > 0.9 * bound
-    for bias in (layer.attention.in_proj_bias, layer.attention.out_proj.bias, layer.fc1.bias, layer.fc2.bias):
-        assert bias.eq(0).all()
-
-
-def test_embedding_dropout_draws_for_query_key_and_value_apart():
-    torch.manual_seed(0)
-    encoder = TransformerEncoder(8, 2, 1, AttentionDropout(embedding=0.5)).train()
-    seen = []
-    encoder.layers[0].register_forward_pre_hook(lambda _, args: seen.append(args))
-    x = torch.randn(1, 5, 8)
-    encoder(x, None, x, None)
-    query, (key, value), _ = seen[0]
-    zeros = [(t == 0) for t in (query, key, value)]
-    assert not torch.equal(zeros[0], zeros[1])
-    assert not torch.equal(zeros[1], zeros[2])
-
-
-def test_width_must_be_a_multiple_of_the_heads():
-    with pytest.raises(ValueError, match="width 10 is not a multiple of the number of heads 3"):
-        MultiheadAttention(10, 3, 0.0)
+    assert Sight((query,), (None,), (1, 3, 5), False).visible is None

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dhmd.nn.temporal import Flatten, MaskedMean, TemporalProjection, last_real, masked_mean, real_index
+from dhmd.nn.temporal import Flatten, MaskedMean, TemporalProjection, cut, last_real, masked_mean, real_index
 
 MASK = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 0, 0, 0], [0, 0, 0, 0, 0]]).bool()
 
@@ -53,3 +53,23 @@ def test_flatten_is_time_first_and_keeps_its_length():
         Flatten(4, 2)(x, None)
     assert MaskedMean(2).out_dim == 2
     assert Flatten(4, 2).out_dim == 8
+
+
+def test_sequences_are_cut_to_what_is_real_in_the_batch_and_brought_to_one_length():
+    masks = {"a": torch.zeros(2, 40, dtype=torch.bool), "b": None}
+    masks["a"][0, 11:20], masks["a"][1, 14:18] = True, True
+    x = {"a": torch.randn(2, 40, 3) * masks["a"].unsqueeze(-1), "b": torch.randn(2, 14, 3)}
+    short = cut(x, masks)
+    assert {m: t.shape[1] for m, t in short.sequences.items()} == {"a": 16, "b": 16}
+    assert short.masks["b"].sum(1).tolist() == [14, 14], "the frames that were added are none"
+    for m, t in x.items():
+        assert torch.equal(short.restored(m, short.sequences[m]), t)
+        assert short.sequences[m][short.masks[m]].shape == (t if masks[m] is None else t[masks[m]]).reshape(-1, 3).shape
+
+
+def test_sequences_of_unlike_lengths_keep_theirs_and_empty_ones_stay():
+    x = {"a": torch.randn(2, 40, 3), "b": torch.zeros(2, 9, 3)}
+    short = cut(x, {"a": None, "b": torch.zeros(2, 9, dtype=torch.bool)})
+    assert {m: t.shape[1] for m, t in short.sequences.items()} == {"a": 40, "b": 8}
+    assert short.masks["a"] is None
+    assert torch.equal(short.restored("b", short.sequences["b"]), x["b"])

@@ -113,11 +113,19 @@ def test_every_gradient_norm(computed):
     their_names = dict(_names(network))
     norms = {k[len("gradnorm.") :]: float(v) for k, v in REFERENCE.items() if k.startswith("gradnorm.")}
     seen = set()
-    for ours, parameter in network.named_parameters():
-        theirs = their_names[ours] if "_gd." in their_names[ours] else f"model.{their_names[ours]}"
+
+    def compare(names, gradient):
+        if isinstance(names, list):
+            for i, part in enumerate(names):
+                compare(part, None if gradient is None else gradient[i])
+            return
+        theirs = names if "_gd." in names else f"model.{names}"
         if theirs not in norms:
-            assert parameter.grad is None, f"{ours} has a gradient, the authors' {theirs} has none"
-            continue
-        assert parameter.grad.norm().item() == pytest.approx(norms[theirs], rel=1e-4, abs=1e-8), theirs
+            assert gradient is None, f"the authors' {theirs} has no gradient"
+            return
+        assert gradient.norm().item() == pytest.approx(norms[theirs], rel=1e-4, abs=1e-8), theirs
         seen.add(theirs)
+
+    for ours, parameter in network.named_parameters():
+        compare(their_names[ours], parameter.grad)
     assert seen == set(norms)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, Union
 
+import torch
 from torch import Tensor
 
 from dhmd.batch import ACOUSTIC, LANGUAGE, VISION, FeatureSpec
@@ -18,6 +19,7 @@ HOMOGENEOUS_PRIOR = {"language->vision": 1.0, "language->acoustic": 1.0}
 HETEROGENEOUS_PRIOR = {**HOMOGENEOUS_PRIOR, "vision->acoustic": 1.0}
 BERT = "text_model.model."
 FIRST_LAYERS = "trans_l_with_a.layers."
+Names: TypeAlias = Union[str, Sequence["Names"]]  # an authors' name, or those of arrays that lie side by side in one of ours
 HEADS = {50: 10, 30: 6}
 """The authors' attention heads by width: CMU-MOSI, CMU-MOSEI."""
 
@@ -62,19 +64,9 @@ def dmd_from_authors(state_dict: Mapping[str, Tensor], n_heads: int = 10) -> Dec
     expected = network.state_dict()
     ours: dict[str, Tensor] = {k: v for k, v in expected.items() if k.startswith("text_encoder.")}
     left = set(arrays)
-    for our_name, their_name in _names(network):
-        if their_name not in arrays:
-            raise DataError(f"the authors' checkpoint lacks {their_name}")
-        left.discard(their_name)
-        try:
-            value = _axes(their_name, arrays[their_name])
-        except RuntimeError as e:
-            raise DataError(f"{their_name}: found shape {tuple(arrays[their_name].shape)}; {e}") from e
-        if value.shape != expected[our_name].shape:
-            raise DataError(f"{their_name}: found shape {tuple(value.shape)}, expected {tuple(expected[our_name].shape)}")
-        if not value.isfinite().all():
-            raise DataError(f"{their_name}: found NaN or infinite weights; the training that made this checkpoint has diverged")
-        ours[our_name] = value
+    for our_name, their_names in _names(network):
+        ours[our_name] = _value(their_names, arrays, expected[our_name].shape)
+        left -= set(_flat(their_names))
     if left:
         raise DataError(f"the authors' checkpoint has arrays that DMD has not: {', '.join(sorted(left)[:5])}")
     network.load_state_dict(ours)
@@ -174,8 +166,11 @@ def _shape(arrays: Mapping[str, Tensor], name: str, rank: int) -> tuple[int, ...
     return shape
 
 
-def _names(network: DecoupledDistillation) -> Iterator[tuple[str, str]]:
-    """(our name, authors' name) of every array of the network but its text encoder's."""
+def _names(network: DecoupledDistillation) -> Iterator[tuple[str, Names]]:
+    """(our name, authors' name) of every array of the network but its text encoder's.
+
+    Encoders that run side by side have one array; for these, the authors' names are in lists with the array's leading axes.
+    """
     fixed = {"decoupling.shared.weight": "encoder_c.weight"}
     prefixes = {"shared_gate.linear.": "weight_c."}
     prefixes |= {f"homogeneous.shared_head.{a}.": f"{b}_c." for a, b in _HEAD.items()}
@@ -189,27 +184,70 @@ def _names(network: DecoupledDistillation) -> Iterator[tuple[str, str]]:
             f"decoupling.decoder.{m}.": f"decoder_{x}.",
             f"decoupling.similarity.{m}.": f"align_c_{x}.",
             f"decoupling.private_similarity.{m}.": f"proj_cosine_{x}.",
-            f"homogeneous.encoder.{m}.": f"self_attentions_c_{x}.",
-            f"heterogeneous.attention.memory.{m}.": f"trans_{x}_mem.",
             f"gates.{m}.linear.": f"weight_{x}.",
         }
         prefixes |= {f"homogeneous.heads.{m}.{a}.": f"{b}_{x}_low." for a, b in _HEAD.items()}
         prefixes |= {f"heterogeneous.heads.{m}.{a}.": f"{b}_{x}_high." for a, b in _HEAD.items()}
-        prefixes |= {f"heterogeneous.attention.cross.{m}_from_{s}.": f"trans_{x}_with_{y}." for s, y in LETTERS.items() if s != m}
+    encoders = {
+        "homogeneous.encoder.": (network.homogeneous.encoder, "self_attentions_c_{}"),
+        "heterogeneous.attention.cross.": (network.heterogeneous.attention.cross, "trans_{}_with_{}"),
+        "heterogeneous.attention.memory.": (network.heterogeneous.attention.memory, "trans_{}_mem"),
+    }
     for ours in network.state_dict():
         if ours.startswith("text_encoder."):
             continue
-        prefix = next((p for p in prefixes if ours.startswith(p)), "")
-        yield ours, fixed.get(ours) or prefixes[prefix] + _encoder(ours[len(prefix) :])
+        if found := next((e for prefix, e in encoders.items() if ours.startswith(prefix)), None):
+            stack, pattern = found
+            theirs = [pattern.format(*(LETTERS[m] for m in name.split("_from_"))) for name in stack.names]
+            own = ours.rpartition(".")[2]
+            last = _ENCODER.get(own)
+            yield (
+                ours,
+                [f"{n}.{last}" for n in theirs]
+                if last
+                else [[f"{n}.layers.{i}.{_LAYER[own]}" for n in theirs] for i in range(stack.layers)],
+            )
+        else:
+            prefix = next((p for p in prefixes if ours.startswith(p)), "")
+            yield ours, fixed.get(ours) or prefixes[prefix] + ours[len(prefix) :]
 
 
 _HEAD = {"proj1": "proj1", "proj2": "proj2", "out": "out_layer"}
 _UNIT = {"logit": "W_logit", "representation": "W_repr", "edge": "W_edge"}
-_ENCODER = {"attention": "self_attn", "norm_attention": "layer_norms.0", "norm_ffn": "layer_norms.1", "norm": "layer_norm"}
+_ENCODER = {"norm_weight": "layer_norm.weight", "norm_bias": "layer_norm.bias"}
+_LAYER = {
+    f"{ours}_{part}": theirs.format(part)
+    for part in ("weight", "bias")
+    for ours, theirs in {
+        "in_proj": "self_attn.in_proj_{}",
+        "out_proj": "self_attn.out_proj.{}",
+        "fc1": "fc1.{}",
+        "fc2": "fc2.{}",
+        "norm_attention": "layer_norms.0.{}",
+        "norm_ffn": "layer_norms.1.{}",
+    }.items()
+}
 
 
-def _encoder(name: str) -> str:
-    return ".".join(_ENCODER.get(part, part) for part in name.split("."))
+def _flat(names: Names) -> list[str]:
+    return [names] if isinstance(names, str) else [name for part in names for name in _flat(part)]
+
+
+def _value(names: Names, arrays: Mapping[str, Tensor], shape: torch.Size) -> Tensor:
+    """The arrays of these names as one of this shape."""
+    if not isinstance(names, str):
+        return torch.stack([_value(part, arrays, shape[1:]) for part in names])
+    if names not in arrays:
+        raise DataError(f"the authors' checkpoint lacks {names}")
+    try:
+        value = _axes(names, arrays[names])
+    except RuntimeError as e:
+        raise DataError(f"{names}: found shape {tuple(arrays[names].shape)}; {e}") from e
+    if value.shape != shape:
+        raise DataError(f"{names}: found shape {tuple(value.shape)}, expected {tuple(shape)}")
+    if not value.isfinite().all():
+        raise DataError(f"{names}: found NaN or infinite weights; the training that made this checkpoint has diverged")
+    return value
 
 
 def _axes(name: str, array: Tensor) -> Tensor:

@@ -180,6 +180,6 @@ def _pairs_and_weights(space: Space) -> tuple[Pairs, Tensor]:
     """The edges along which activations are matched, and w (B, E); 1 / E each without a Graph Distillation Unit."""
     if space.edges is not None:
         return space.edges.pairs, space.edges.distillation if space.edges.weights is None else space.edges.weights
-    pairs = edge_pairs(tuple(space.sequences))
-    first = next(iter(space.sequences.values()))
+    pairs = edge_pairs(tuple(space.pooled))
+    first = next(iter(space.pooled.values()))
     return pairs, first.new_full((first.shape[0], len(pairs)), 1 / len(pairs))

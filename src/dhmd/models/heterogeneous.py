@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dhmd.models.options import SpaceOptions
 from dhmd.models.stages import build_dictionary, build_fusion, build_unit, heads_on_codes, space_of
 from dhmd.nn.cross_modal import CrossModalAttention, SelfAttentionOnly
+from dhmd.nn.dictionary import NoDictionary
 from dhmd.nn.fusion import ResidualHead
 from dhmd.nn.temporal import last_real
 from dhmd.outputs import Space
@@ -54,8 +55,12 @@ class HeterogeneousBranch(nn.Module):
 
     def forward(self, private: Mapping[str, Tensor], masks: Mapping[str, Tensor | None]) -> HeterogeneousOutput:
         """From private parts s_m (B, T'_m, d) by modality."""
-        sequences = self.attention(private, masks)
-        pooled = {m: last_real(h, masks[m]) for m, h in sequences.items()}
+        sequences: dict[str, Tensor] = {}
+        if isinstance(self.dictionary, NoDictionary) and isinstance(self.attention, CrossModalAttention):
+            pooled = self.attention.last(private, masks)  # nothing reads the other frames
+        else:
+            sequences = self.attention(private, masks)
+            pooled = {m: last_real(h, masks[m]) for m, h in sequences.items()}
         found = self.dictionary(sequences, masks)
         heads = {m: head((found.codes if self.on_codes else pooled)[m]) for m, head in self.heads.items()}
-        return HeterogeneousOutput(space_of(self.unit, found, sequences, pooled, heads, "refined"), self.join(pooled, found.codes))
+        return HeterogeneousOutput(space_of(self.unit, found, sequences or None, pooled, heads, "refined"), self.join(pooled, found.codes))

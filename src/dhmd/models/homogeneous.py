@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from dhmd.models.options import SpaceOptions
 from dhmd.models.stages import build_dictionary, build_fusion, build_unit, heads_on_codes, space_of
-from dhmd.nn.attention import TransformerEncoder
+from dhmd.nn.encoder import Encoders
 from dhmd.nn.fusion import ResidualHead
-from dhmd.nn.temporal import last_real
+from dhmd.nn.temporal import cut
 from dhmd.outputs import Space
 
 
@@ -33,7 +33,7 @@ class HomogeneousBranch(nn.Module):
         out_dim: width of a prediction.
         options: the stages.
         summary: makes a modality's layer from sequence to vector.
-        encoder: makes a modality's self-attention encoder.
+        encoder: the modalities' self-attention encoders.
         dropout: of the heads.
     """
 
@@ -44,7 +44,7 @@ class HomogeneousBranch(nn.Module):
         out_dim: int,
         options: SpaceOptions,
         summary: Callable[[str], nn.Module],
-        encoder: Callable[[str], TransformerEncoder],
+        encoder: Encoders,
         dropout: float,
     ) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class HomogeneousBranch(nn.Module):
         sizes = {m: self.dictionary.width if self.on_codes else int(self.summary[m].out_dim) for m in modalities}  # type: ignore[arg-type]
         heads = {m: ResidualHead(sizes[m], width, out_dim, dropout) for m in modalities} if options.unimodal_heads else {}
         self.heads = nn.ModuleDict(heads)
-        self.encoder = nn.ModuleDict({m: encoder(m) for m in modalities})
+        self.encoder = encoder
         self.join = build_fusion(self.dictionary, modalities, width)
         total = len(modalities) * width
         self.shared_head = ResidualHead(total, total, out_dim, dropout)
@@ -65,7 +65,9 @@ class HomogeneousBranch(nn.Module):
         found = self.dictionary(shared, masks)
         read = found.codes if self.on_codes else {m: self.summary[m](x, masks[m]) for m, x in shared.items()}
         heads = {m: head(read[m]) for m, head in self.heads.items()}
-        pooled = {m: last_real(self.encoder[m](x, masks[m]), masks[m]) for m, x in shared.items()}
+        short = cut(shared, masks)
+        last = self.encoder(list(short.sequences.values()), tuple(short.masks.values()), last=True)
+        pooled = dict(zip(shared, last, strict=True))
         # the hidden layer after its ReLU, as the authors' in-place one leaves it
         space = space_of(self.unit, found, shared, pooled, heads, "hidden")
         shared_logits = self.shared_head(torch.cat(list(pooled.values()), dim=-1)).logits

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -16,9 +15,9 @@ from dhmd.models.homogeneous import HomogeneousBranch
 from dhmd.models.options import MAX_RATE, DecouplingOptions, Dropout, Factory, SpaceOptions, choose, parse, whole, within
 from dhmd.models.per_modality import by_modality, refuse_unread_text
 from dhmd.models.stages import build_decoupling, own_stage, share_entries
-from dhmd.nn.attention import AttentionDropout, TransformerEncoder
 from dhmd.nn.cross_modal import CrossModalAttention, SelfAttentionOnly
 from dhmd.nn.dropout import dropout as drop
+from dhmd.nn.encoder import Encoders, Rates
 from dhmd.nn.fusion import Gate, ResidualHead
 from dhmd.nn.temporal import Flatten, MaskedMean, TemporalProjection
 from dhmd.nn.text import GivenFeatures
@@ -38,7 +37,7 @@ class DecoupledDistillation(nn.Module):
         source_order: the order in which cross-modal attention joins a target's sources.
         padding: ``masked`` (padding makes no difference) or ``authors`` (every frame counts; a frame whose first channel is 0
             gets position zero).
-        causal: whether a query sees only keys up to its own time; see ``dhmd.nn.attention.visible_keys``.
+        causal: whether a query sees only keys up to its own time; see ``dhmd.nn.attention.Sight``.
         summary: how heads read a sequence: ``flatten`` (all batches have one T'), ``pool`` (masked mean), or ``auto``: flatten on
             aligned data, pool on unaligned.
         gate: of the last fusion; ``replace`` (authors' code: sigmoid(W x) takes the place of x) or ``multiply``.
@@ -108,24 +107,21 @@ class DecoupledDistillation(nn.Module):
         def summarise(m: str) -> nn.Module:
             return MaskedMean(width) if pool else Flatten(lengths[m], width)
 
-        rest = (rates.relu, rates.residual, rates.embedding)
-        attention_rate = by_modality(rates.attention, modalities, "model.dropout.attention", default=0.0)
+        rest = Rates(rates.relu, rates.residual, rates.embedding)
+        by_source = by_modality(rates.attention, modalities, "model.dropout.attention", default=0.0)
         for m in modalities:
-            within(attention_rate[m], 0, MAX_RATE, f"model.dropout.attention.{m}")
-        by_source = {m: AttentionDropout(attention_rate[m], *rest) for m in modalities}
-        encoder = partial(TransformerEncoder, causal=causal, zero_is_padding=not self.masked)
+            within(by_source[m], 0, MAX_RATE, f"model.dropout.attention.{m}")
         common: dict[str, Any] = {"causal": causal, "zero_is_padding": not self.masked}
         if callable(cross_modal_attention):
             attention = own_stage(cross_modal_attention(modalities, width, heads, layers), "cross_modal_attention", "out_dim")
         elif cross_modal_attention:
-            order, memory = _complete(source_order, modalities), AttentionDropout(rates.memory, *rest)
-            attention = CrossModalAttention(modalities, width, heads, layers, by_source, memory, order, **common)
+            order = _complete(source_order, modalities)
+            attention = CrossModalAttention(modalities, width, heads, layers, by_source, rates.memory, rest, order, **common)
         else:
-            attention = SelfAttentionOnly(modalities, width, heads, layers, by_source, **common)
+            attention = SelfAttentionOnly(modalities, width, heads, layers, by_source, rest, **common)
+        encoder = Encoders(modalities, width, heads, layers, tuple(by_source[m] for m in modalities), rest, **common)
         self.decoupling = build_decoupling(decoupling, modalities, width, summarise)
-        self.homogeneous = HomogeneousBranch(
-            modalities, width, spec.out_dim, homo, summarise, lambda m: encoder(width, heads, layers, by_source[m]), rates.output
-        )
+        self.homogeneous = HomogeneousBranch(modalities, width, spec.out_dim, homo, summarise, encoder, rates.output)
         self.heterogeneous = HeterogeneousBranch(modalities, spec.out_dim, hetero, attention, rates.output)
         if one_dictionary:
             share_entries(self.homogeneous.dictionary, self.heterogeneous.dictionary)

@@ -111,7 +111,7 @@ def build_unit(
 def space_of(
     unit: GraphDistillationUnit | None,
     found: Codes,
-    sequences: Mapping[str, Tensor],
+    sequences: Mapping[str, Tensor] | None,
     pooled: Mapping[str, Tensor],
     heads: Mapping[str, HeadOutput],
     representation: Literal["hidden", "refined"],

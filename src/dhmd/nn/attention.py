@@ -1,213 +1,262 @@
-"""The transformer of MulT as DMD uses it: pre-norm layers, one LayerNorm for query, key and value, a source that layers do not update.
+"""Attention of many narrow heads, in memory linear in the number of frames.
 
-Source: the DMD authors' code; Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences", ACL 2019.
+On a CPU, scores are made in blocks of a few samples or queries that stay in the cache, and made again in the backward pass; so are the masks
+of dropout, from their seeds. Elsewhere torch's fused kernels do the same.
 """
 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from dhmd.nn.dropout import dropout
+from dhmd.nn.dropout import fresh_seed, kept
 from dhmd.nn.temporal import real_index
 
-# queries times keys up to which the explicit form is faster on a CPU than the fused kernel, which has no dropout there at all
-EXPLICIT_BELOW = 128 * 128
+BLOCK = 2**18  # scores in a block
+SAFE = 60.0  # scores up to which powers of two and their sums neither overflow nor vanish
+HIDDEN = -1e30  # added to the score of a key that is not seen
+LN2 = math.log(2)
+
+Masks = tuple[Tensor | None, ...]
+"""Of each of G sequences (B, T) bool, True where a frame is real; None where all are."""
 
 
-class AttentionDropout(NamedTuple):
-    """Dropout rates of an encoder: attention weights, after the ReLU, on the residual branches, on the embedded input."""
+class Block(NamedTuple):
+    """Scores that are made at once: the samples' rows, their queries and keys, and of what they see (`_hidden`) what tells queries apart."""
 
-    attention: float = 0.0
-    relu: float = 0.0
-    residual: float = 0.0
-    embedding: float = 0.0
-
-
-def _sinusoids(index: Tensor, width: int) -> Tensor:
-    half = width // 2
-    frequency = torch.exp(torch.arange(half, device=index.device) * (-math.log(10000) / max(half - 1, 1)))
-    angle = index.unsqueeze(-1) * frequency
-    return F.pad(torch.cat([angle.sin(), angle.cos()], dim=-1), (0, width % 2))
+    rows: slice
+    queries: slice
+    keys: slice
+    seen: _Seen | None
 
 
-@lru_cache(maxsize=64)
-def _position_table(rows: int, width: int) -> Tensor:
-    table = _sinusoids(torch.arange(rows), width)
-    table[0] = 0
-    return table
+class _Seen(NamedTuple):
+    """For samples, or for all alike, the real keys, and the offset from a query to the last key that it sees."""
+
+    keys: tuple[range, ...]
+    offsets: tuple[int, ...]
 
 
-def position_vectors(index: Tensor, width: int) -> Tensor:
-    """Sinusoidal positions: sine half, then cosine half, frequencies 10000^(-i / (width / 2 - 1)).
+@dataclass(frozen=True)
+class Sight:
+    """Which keys each query sees, for G attentions side by side.
 
-    Args:
-        index: (B, T) or (1, T) long, counted from 1; 0 is padding and gets the zero vector.
-        width: D; an odd one is padded with a zero.
-
-    Returns:
-        index.shape + (D,).
-    """
-    if torch.compiler.is_compiling():  # a graph for sequences of any length holds no table
-        return _sinusoids(index, width) * (index != 0).unsqueeze(-1)
-    rows = 1 << (index.shape[1] + 1).bit_length()  # a power of two above T: few tables for many lengths
-    return _position_table(rows, width).to(index.device)[index]
-
-
-def visible_keys(
-    query_mask: Tensor | None, key_mask: Tensor | None, shape: tuple[int, int], causal: bool, device: torch.device
-) -> Tensor | None:
-    """Which keys each query may see; None when all.
-
-    Args:
-        query_mask: (B, T_q) bool, or None when every frame is real.
-        key_mask: (B, T_k) bool, or None.
-        shape: T_q, T_k.
+    Attributes:
+        queries: masks of the queries' sequences.
+        keys: masks of the keys' sequences.
+        shape: B, T_q, T_k.
         causal: the query at real index i sees keys up to ``i + |n_q - n_k|``, with n the numbers of real frames.
-        device: where the mask is needed.
+    """
+
+    queries: Masks
+    keys: Masks
+    shape: tuple[int, int, int]
+    causal: bool
+
+    @cached_property
+    def none(self) -> Tensor | None:
+        """Which samples have no key at all, (B, 1, G, 1) bool; None where every one has."""
+        if all(mask is None for mask in self.keys):
+            return None
+        found = torch.stack([~m.any(dim=1) for m in filled(self.keys, self.shape[0], self.shape[2])], dim=1)[:, None, :, None]
+        return found if torch.compiler.is_compiling() or found.device.type != "cpu" or bool(found.any()) else None
+
+    @cached_property
+    def visible(self) -> Tensor | None:
+        """(G, B, 1 or T_q, T_k) bool; None where every query sees every key."""
+        batch, n_q, n_k = self.shape
+        if not self.causal and all(mask is None for mask in self.keys):
+            return None
+        keys = torch.stack(filled(self.keys, batch, n_k))
+        if not self.causal:
+            return keys.unsqueeze(2)
+        queries = torch.stack(filled(self.queries, batch, n_q)).to(keys.device)
+        reach = (queries.sum(-1) - keys.sum(-1)).abs()[..., None, None]
+        at_q, at_k = (real_index(x.flatten(0, 1)).view(x.shape) for x in (queries, keys))
+        return keys.unsqueeze(2) & (at_k.unsqueeze(2) <= at_q.unsqueeze(3) + reach)
+
+    @cached_property
+    def of_last(self) -> Sight:
+        """What the last real query of each sample sees alone: every key."""
+        return Sight((None,) * len(self.keys), self.keys, (self.shape[0], 1, self.shape[2]), causal=False)
+
+    def blocks(self, heads: int) -> list[list[Block]]:
+        """For each group all that there is to be computed, in blocks, without what padding alone would see or show."""
+        if heads not in self._planned:
+            self._planned[heads] = [list(self._of_group(q, k, heads)) for q, k in zip(self.queries, self.keys, strict=True)]
+        return self._planned[heads]
+
+    @cached_property
+    def _planned(self) -> dict[int, list[list[Block]]]:
+        return {}
+
+    def _of_group(self, q_mask: Tensor | None, k_mask: Tensor | None, heads: int) -> Iterator[Block]:
+        batch, n_q, n_k = self.shape
+        queries, keys = _spans(q_mask, batch, n_q), _spans(k_mask, batch, n_k)
+        begin = 0
+        for end in range(1, batch + 1):
+            longer = slice(begin, end + 1)
+            if end == batch or heads * (end + 1 - begin) * len(_hull(queries[longer])) * len(_hull(keys[longer])) > BLOCK:
+                yield from self._cut(slice(begin * heads, end * heads), queries[begin:end], keys[begin:end])
+                begin = end
+
+    def _cut(self, rows: slice, queries: list[range], keys: list[range]) -> Iterator[Block]:
+        every, all_keys = _hull(queries), _hull(keys)
+        if not every or not all_keys:
+            return
+        pairs = list(zip(queries, keys, strict=True))
+        pairs = pairs[:1] if len(set(pairs)) == 1 else pairs
+        # a sample's query at t sees keys up to t + offset
+        offsets = tuple(k.start - q.start + abs(len(q) - len(k)) if self.causal else all_keys.stop for q, k in pairs)
+        step = max(1, BLOCK // ((rows.stop - rows.start) * len(all_keys)))
+        for t in range(every.start, every.stop, step):
+            stop = min(t + step, every.stop)
+            seen = min(all_keys.stop, stop + max(offsets))
+            if seen > all_keys.start:
+                alike = len(pairs) == 1 and seen <= t + offsets[0] + 1
+                told = None if alike else _Seen(tuple(k for _, k in pairs), offsets)
+                yield Block(rows, slice(t, stop), slice(all_keys.start, seen), told)
+
+
+@lru_cache(maxsize=256)
+def _hidden(seen: _Seen, queries: tuple[int, int], keys: tuple[int, int]) -> Tensor:
+    """What to add to scores, (1 or samples, 1, queries, keys): 0 where a key is seen; never larger than a block's share of a head."""
+    at_q, at_k = torch.arange(*queries)[:, None], torch.arange(*keys)
+    start, stop, offset = torch.tensor([(k.start, k.stop, o) for k, o in zip(*seen, strict=True)]).T[..., None, None]
+    visible = (at_k >= start) & (at_k < stop) & (at_k <= at_q + offset)
+    return torch.zeros(visible.shape).masked_fill_(~visible, HIDDEN).unsqueeze(1)
+
+
+def _hull(spans: list[range]) -> range:
+    """The frames from the first to the last of any of them."""
+    found = [x for x in spans if x]
+    return range(min(x.start for x in found), max(x.stop for x in found)) if found else range(0)
+
+
+def _spans(mask: Tensor | None, batch: int, length: int) -> list[range]:
+    """Where each sample's real frames are, which are contiguous."""
+    if mask is None:
+        return [range(length)] * batch
+    return [range(first, first + count) for first, count in torch.stack([mask.int().argmax(dim=1), mask.sum(dim=1)], dim=1).tolist()]
+
+
+def filled(masks: Masks, batch: int, length: int) -> list[Tensor]:
+    """The masks, with all frames real where there is none."""
+    device = next((m.device for m in masks if m is not None), None)
+    return [torch.ones(batch, length, dtype=torch.bool, device=device) if m is None else m for m in masks]
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, rates: tuple[float, ...]) -> Tensor:
+    """Powers of two of the products q k, normalised, dropped at each group's rate, times v; 0 for a query that sees no key.
+
+    Args:
+        q: (G, B, heads, d, T_q), scaled so that powers of two, not of e, are wanted.
+        k: (G, B, heads, d, T_k).
+        v: (G, B, heads, d, T_k).
+        sight: which keys are seen.
+        rates: of dropout, by group.
 
     Returns:
-        (1 or B, 1, 1 or T_q, T_k) bool.
+        (G, B, heads, d, T_q). What queries that are padding get is undefined.
     """
-    visible = None if key_mask is None else key_mask[:, None, None, :]
-    if not causal:
-        return visible
-    q_mask = torch.ones(1, shape[0], dtype=torch.bool, device=device) if query_mask is None else query_mask
-    k_mask = torch.ones(1, shape[1], dtype=torch.bool, device=device) if key_mask is None else key_mask
-    reach = (q_mask.sum(1) - k_mask.sum(1)).abs().view(-1, 1, 1)
-    earlier = real_index(k_mask).unsqueeze(1) <= real_index(q_mask).unsqueeze(2) + reach
-    return earlier.unsqueeze(1) if visible is None else visible & earlier.unsqueeze(1)
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None, rate: float) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v, the weights dropped at ``rate``; 0 for a query that sees no key.
-
-    Args:
-        q: (B, heads, T_q, d).
-        k: (B, heads, T_k, d).
-        v: (B, heads, T_k, d).
-        visible: (1 or B, 1, 1 or T_q, T_k) bool, or None for all.
-        rate: of dropout.
-    """
-    sees_any = None if visible is None else visible.any(dim=-1, keepdim=True)
-    if visible is not None and sees_any is not None:
-        visible = visible | ~sees_any  # a row of -inf would give NaN and poison the gradient: it sees all, and its result is dropped
-    small = not torch.compiler.is_compiling() and q.shape[2] * k.shape[2] <= EXPLICIT_BELOW  # a graph for any length cannot choose
-    if q.device.type == "cpu" and (rate > 0 or small):
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-        if visible is not None:
-            scores = scores + torch.zeros_like(visible, dtype=q.dtype).masked_fill_(~visible, -math.inf)
-        heads = dropout(scores.softmax(dim=-1), rate, training=True) @ v
-    else:
-        heads = F.scaled_dot_product_attention(q, k, v, attn_mask=visible, dropout_p=rate)
-    return heads if sees_any is None else torch.where(sees_any, heads, 0)
-
-
-class MultiheadAttention(nn.Module):
-    """Scaled dot-product attention with packed projections (D, 3 D), biases, and query, key and value of their own."""
-
-    def __init__(self, width: int, heads: int, rate: float) -> None:
-        super().__init__()
-        if width % heads:
-            raise ValueError(f"width {width} is not a multiple of the number of heads {heads}")
-        self.heads, self.rate = heads, rate
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
-        self.out_proj = nn.Linear(width, width)
-        nn.init.xavier_uniform_(self.in_proj_weight)
-        nn.init.xavier_uniform_(self.out_proj.weight)
-        nn.init.zeros_(self.out_proj.bias)
-
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None) -> Tensor:
-        """Attend from query (B, T_q, D) to key and value (B, T_k, D): (B, T_q, D).
-
-        A query that sees no key gives 0.
-        """
-        if query is key is value:
-            projected = F.linear(query, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
-        else:
-            weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
-            projected = tuple(F.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True))
-        q, k, v = (x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2) for x in projected)
-        heads = attend(q, k, v, visible, self.rate if self.training else 0.0)
-        out: Tensor = self.out_proj(heads.transpose(1, 2).flatten(2))
-        return out if visible is None else torch.where(visible.any(dim=-1).any(dim=1).unsqueeze(-1), out, 0)
-
-
-class EncoderLayer(nn.Module):
-    """x + attention(LN0(x), LN0(source)), then x + fc2(relu(fc1(LN1(x))))."""
-
-    def __init__(self, width: int, heads: int, rates: AttentionDropout) -> None:
-        super().__init__()
-        self.rates = rates
-        self.attention = MultiheadAttention(width, heads, rates.attention)
-        self.fc1 = nn.Linear(width, 4 * width)
-        self.fc2 = nn.Linear(4 * width, width)
-        self.norm_attention = nn.LayerNorm(width)
-        self.norm_ffn = nn.LayerNorm(width)
-        for layer in (self.fc1, self.fc2):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
-
-    def forward(self, x: Tensor, source: tuple[Tensor, Tensor] | None, visible: Tensor | None) -> Tensor:
-        """One layer on x (B, T_q, D); source is (key, value), each (B, T_k, D), or None for self-attention."""
-        query = self.norm_attention(x)
-        key, value = (query, query) if source is None else (self.norm_attention(source[0]), self.norm_attention(source[1]))
-        x = x + dropout(self.attention(query, key, value, visible), self.rates.residual, self.training)
-        hidden = dropout(F.relu(self.fc1(self.norm_ffn(x))), self.rates.relu, self.training)
-        return x + dropout(self.fc2(hidden), self.rates.residual, self.training)
-
-
-class TransformerEncoder(nn.Module):
-    """A stack of layers over one sequence, or from one modality's sequence to another's.
-
-    Args:
-        width: D.
-        heads: attention heads; D must be a multiple.
-        layers: how many.
-        rates: of dropout.
-        causal: see :func:`visible_keys`.
-        zero_is_padding: give frames whose first channel is exactly 0 the zero position, as the authors do; else positions count
-            from the first real frame.
-    """
-
-    def __init__(
-        self, width: int, heads: int, layers: int, rates: AttentionDropout, causal: bool = False, zero_is_padding: bool = False
-    ) -> None:
-        super().__init__()
-        self.width, self.rates, self.causal, self.zero_is_padding = width, rates, causal, zero_is_padding
-        self.layers = nn.ModuleList(EncoderLayer(width, heads, rates) for _ in range(layers))
-        self.norm = nn.LayerNorm(width)
-
-    def _embed(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        if mask is None:
-            index = torch.arange(1, x.shape[1] + 1, device=x.device).unsqueeze(0)
-        else:
-            index = ((real_index(mask) + 1) * mask).clamp(min=0)
-        if self.zero_is_padding:
-            index = index * (x[..., 0] != 0)
-        return math.sqrt(self.width) * x + position_vectors(index, self.width).to(x.dtype)
-
-    def forward(self, x: Tensor, mask: Tensor | None, source: Tensor | None = None, source_mask: Tensor | None = None) -> Tensor:
-        """Encode x (B, T_q, D), attending to itself or to source (B, T_k, D): (B, T_q, D).
-
-        Masks are (B, T_q) and (B, T_k), or None where every frame is real. Frames that are padding come out undefined.
-        """
-        keys = x if source is None else source
-        key_mask = mask if source is None else source_mask
-        visible = visible_keys(mask, key_mask, (x.shape[1], keys.shape[1]), self.causal, x.device)
-        rate = self.rates.embedding
-        pair = None
-        if source is not None:
-            embedded = self._embed(source, source_mask)
-            pair = (dropout(embedded, rate, self.training), dropout(embedded, rate, self.training))
-        x = dropout(self._embed(x, mask), rate, self.training)
-        for layer in self.layers:
-            x = layer(x, pair, visible)
-        out: Tensor = self.norm(x)
+    if q.device.type == "cpu" and not torch.compiler.is_compiling():
+        out: Tensor = _Attention.apply(q, k, v, sight, rates, fresh_seed() if any(rates) else 0)[0]  # type: ignore[no-untyped-call]
         return out
+    visible = sight.visible
+    none = None if visible is None else ~visible.any(dim=-1, keepdim=True)
+    parts, begin = [], 0
+    for rate, run in groupby(rates):
+        groups = slice(begin, begin := begin + len(list(run)))
+        mask = (
+            None if visible is None or none is None else (visible | none)[groups].flatten(0, 1).unsqueeze(1)
+        )  # a row of -inf would give NaN
+        one = (x[groups].flatten(0, 1).mT for x in (q, k, v))
+        parts.append(F.scaled_dot_product_attention(*one, attn_mask=mask, dropout_p=rate, scale=LN2).mT)
+    joined = torch.cat(parts).view(q.shape)
+    return joined if none is None else torch.where(none[:, :, None].mT, 0, joined)
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(q: Tensor, k: Tensor, v: Tensor, sight: Sight, rates: tuple[float, ...], seed: int) -> tuple[Tensor, Tensor]:
+        out, log_sum = torch.zeros_like(q), q.new_zeros(*q.shape[:3], 1, q.shape[-1])
+        # |q k| <= |q| |k|: where that is small, no maximum need be looked for
+        safe = bool(q.square().sum(3).amax() * k.square().sum(3).amax() <= SAFE**2)
+        for group, blocks in enumerate(sight.blocks(q.shape[2])):
+            q_, k_, v_, out_, log_sum_ = (x[group].flatten(0, 1) for x in (q, k, v, out, log_sum))
+            for i, block in enumerate(blocks):
+                rows, queries, keys, _ = block
+                weights = _scores(q_, k_, block)
+                highest = None if safe else weights.amax(dim=-1, keepdim=True).clamp_(min=HIDDEN / 10)
+                weights = (weights if highest is None else weights.sub_(highest)).exp2_()
+                total = weights.sum(dim=-1).clamp_(min=torch.finfo(q.dtype).tiny).unsqueeze(1)
+                if rates[group]:
+                    weights.mul_(kept(weights.shape, rates[group], _seed(seed, group, i)))
+                out_[rows, :, queries] = torch.bmm(v_[rows, :, keys], weights.mT).div_(total)
+                log_sum_[rows, :, queries] = total.log2_() if highest is None else total.log2_().add_(highest.mT)
+        return out, log_sum
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        q, k, v, ctx.sight, ctx.rates, ctx.seed = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(q, k, v, *output)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, out, log_sum = ctx.saved_tensors
+        width, gradient = q.shape[3], gradients[0].contiguous()
+        d_q, d_k, d_v = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        balance = (gradient * out).sum(dim=3, keepdim=True).neg_()
+        one = k.new_ones(()).expand(*k.shape[:3], 1, k.shape[-1])
+        # a further channel takes the sum off the scores, another the balance off the gradient of the weights
+        wide = ((q, -log_sum), (k, one), (v, one), (gradient, balance))
+        q, k, v, gradient = (torch.cat(pair, dim=3) for pair in wide)
+        for group, blocks in enumerate(ctx.sight.blocks(q.shape[2])):
+            q_, k_, v_, g_, d_q_, d_k_, d_v_ = (x[group].flatten(0, 1) for x in (q, k, v, gradient, d_q, d_k, d_v))
+            for i, block in enumerate(blocks):
+                rows, queries, keys, _ = block
+                weights = _scores(q_, k_, block).exp2_()
+                of_q, of_g = q_[rows, :, queries], g_[rows, :, queries]
+                of_k, of_v = k_[rows, :, keys], v_[rows, :, keys]
+                used = weights
+                if ctx.rates[group]:
+                    used = weights * kept(weights.shape, ctx.rates[group], _seed(ctx.seed, group, i))
+                    d_scores = torch.bmm(of_g[:, :width].mT, of_v[:, :width]).mul_(used).addcmul_(weights, of_g[:, width:].mT)
+                else:
+                    d_scores = torch.bmm(of_g.mT, of_v).mul_(weights)
+                d_q_[rows, :, queries] = torch.bmm(of_k[:, :width], d_scores.mT)
+                d_k_[rows, :, keys] += torch.bmm(of_q[:, :width], d_scores)
+                d_v_[rows, :, keys] += torch.bmm(of_g[:, :width], used)
+        return d_q.mul_(LN2), d_k.mul_(LN2), d_v, None, None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+        """Replicas are further groups."""
+        n = info.batch_size
+        q, k, v = (x.movedim(dim, 0) if dim is not None else x.expand(n, *x.shape) for x, dim in zip(inputs[:3], in_dims, strict=False))
+        sight, rates, seed = inputs[3:]
+        sight = Sight(sight.queries * n, sight.keys * n, sight.shape, sight.causal)
+        out, log_sum = _Attention.apply(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), sight, rates * n, seed)  # type: ignore[no-untyped-call]
+        return (out.unflatten(0, (n, -1)), log_sum.unflatten(0, (n, -1))), (0, 0)
+
+
+def _scores(q: Tensor, k: Tensor, block: Block) -> Tensor:
+    """Those of a block, from q and k (rows, channels, frames): (rows, queries, keys), a key that is not seen far below all."""
+    scores = torch.bmm(q[block.rows, :, block.queries].mT, k[block.rows, :, block.keys])
+    if block.seen is not None:
+        hidden = _hidden(block.seen, (block.queries.start, block.queries.stop), (block.keys.start, block.keys.stop))
+        scores.view(len(hidden), -1, *scores.shape[1:]).add_(hidden)
+    return scores
+
+
+def _seed(seed: int, group: int, block: int) -> int:
+    return seed + (((group << 24) + block) << 24)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from dhmd.nn.attention import AttentionDropout, TransformerEncoder
+from dhmd.nn.encoder import Encoders, Rates
+from dhmd.nn.temporal import cut
 
 
 class CrossModalAttention(nn.Module):
@@ -20,11 +21,12 @@ class CrossModalAttention(nn.Module):
         width: d.
         heads: attention heads.
         layers: of each cross-modal encoder; a memory encoder has at least three (authors' code).
-        dropout: rates by the *source* modality.
-        memory_dropout: rates of the memory encoders.
+        attention_dropout: rate of the attention weights by the *source* modality.
+        memory_dropout: the same of the memory encoders.
+        rates: the other dropout rates.
         source_order: the order in which a target's sources are joined (authors': language, acoustic, vision).
-        causal: see ``dhmd.nn.attention.visible_keys``.
-        zero_is_padding: see ``dhmd.nn.attention.TransformerEncoder``.
+        causal: see ``dhmd.nn.attention.Sight``.
+        zero_is_padding: see ``dhmd.nn.encoder.Encoders``.
     """
 
     def __init__(
@@ -33,33 +35,40 @@ class CrossModalAttention(nn.Module):
         width: int,
         heads: int,
         layers: int,
-        dropout: Mapping[str, AttentionDropout],
-        memory_dropout: AttentionDropout,
+        attention_dropout: Mapping[str, float],
+        memory_dropout: float,
+        rates: Rates,
         source_order: tuple[str, ...],
         causal: bool = False,
         zero_is_padding: bool = False,
     ) -> None:
         super().__init__()
-        self.order = {target: tuple(s for s in source_order if s != target) for target in modalities}
-        self.out_dim = (len(modalities) - 1) * width
-        self.cross = nn.ModuleDict(
-            {
-                f"{target}_from_{source}": TransformerEncoder(width, heads, layers, dropout[source], causal, zero_is_padding)
-                for target in modalities
-                for source in self.order[target]
-            }
-        )
-        self.memory = nn.ModuleDict(
-            {m: TransformerEncoder(self.out_dim, heads, max(layers, 3), memory_dropout, causal, zero_is_padding) for m in modalities}
-        )
+        self.pairs = tuple((target, source) for target in modalities for source in source_order if source != target)
+        self.modalities, self.out_dim = modalities, (len(modalities) - 1) * width
+        by_pair = tuple(attention_dropout[source] for _, source in self.pairs)
+        names = tuple(f"{target}_from_{source}" for target, source in self.pairs)
+        self.cross = Encoders(names, width, heads, layers, by_pair, rates, causal, zero_is_padding)
+        by_memory = (memory_dropout,) * len(modalities)
+        self.memory = Encoders(modalities, self.out_dim, heads, max(layers, 3), by_memory, rates, causal, zero_is_padding)
 
     def forward(self, private: Mapping[str, Tensor], masks: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
         """From private sequences, per modality (B, T'_m, d), to h_m (B, T'_m, (M - 1) d)."""
-        out = {}
-        for target, x in private.items():
-            found = [self.cross[f"{target}_from_{s}"](x, masks[target], private[s], masks[s]) for s in self.order[target]]
-            out[target] = self.memory[target](torch.cat(found, dim=-1), masks[target])
-        return out
+        return self._remembered(private, masks, last=False)
+
+    def last(self, private: Mapping[str, Tensor], masks: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
+        """The last real frame of each h_m alone: per modality (B, (M - 1) d)."""
+        return self._remembered(private, masks, last=True)
+
+    def _remembered(self, private: Mapping[str, Tensor], masks: Mapping[str, Tensor | None], last: bool) -> dict[str, Tensor]:
+        short = cut(private, masks)
+        x, seen = short.sequences, short.masks
+        targets, sources = zip(*self.pairs, strict=True)
+        found = self.cross(
+            [x[t] for t in targets], tuple(seen[t] for t in targets), [x[s] for s in sources], tuple(seen[s] for s in sources)
+        )
+        joined = [torch.cat([y for y, t in zip(found, targets, strict=True) if t == m], dim=-1) for m in self.modalities]
+        h = dict(zip(self.modalities, self.memory(joined, tuple(seen[m] for m in self.modalities), last=last), strict=True))
+        return h if last else {m: short.restored(m, y) for m, y in h.items()}
 
 
 class SelfAttentionOnly(nn.Module):
@@ -71,15 +80,19 @@ class SelfAttentionOnly(nn.Module):
         width: int,
         heads: int,
         layers: int,
-        dropout: Mapping[str, AttentionDropout],
+        attention_dropout: Mapping[str, float],
+        rates: Rates,
         causal: bool = False,
         zero_is_padding: bool = False,
     ) -> None:
         super().__init__()
         self.out_dim = (len(modalities) - 1) * width
-        self.encoder = nn.ModuleDict({m: TransformerEncoder(width, heads, layers, dropout[m], causal, zero_is_padding) for m in modalities})
+        by_modality = tuple(attention_dropout[m] for m in modalities)
+        self.encoder = Encoders(modalities, width, heads, layers, by_modality, rates, causal, zero_is_padding)
         self.widen = nn.ModuleDict({m: nn.Linear(width, self.out_dim) for m in modalities})
 
     def forward(self, private: Mapping[str, Tensor], masks: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
         """From private sequences, per modality (B, T'_m, d), to h_m (B, T'_m, (M - 1) d)."""
-        return {m: self.widen[m](self.encoder[m](x, masks[m])) for m, x in private.items()}
+        short = cut(private, masks)
+        found = self.encoder(list(short.sequences.values()), tuple(short.masks.values()))
+        return {m: self.widen[m](short.restored(m, x)) for m, x in zip(private, found, strict=True)}

@@ -1,10 +1,41 @@
-"""Dropout whose mask is drawn with ``torch.rand`` on the CPU: torch's own draws with ``bernoulli_``, one sample after the other."""
+"""Dropout whose masks are cheap on a CPU, and can be drawn a second time instead of being kept.
+
+Torch draws with one serial generator there, at about the price of five products of matrices as narrow as attention's. Here a table of
+random words, made once, is keyed anew for every mask by multiply-add hashing: word i becomes a * word_i + b modulo 2^32, and its leading 31
+bits decide. The keys a (odd) and b come from torch's generator, so that a seed fixes them.
+
+Source of the hashing: Dietzfelbinger, "Universal hashing and k-wise independent random variables via integer arithmetic without
+primes", STACS 1996.
+"""
 
 from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from math import prod
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+BLOCK = 2**18  # words in the table: they stay in a core's cache
+
+
+def fresh_seed() -> int:
+    """A seed for masks, from torch's generator."""
+    return int(torch.randint(2**62, ()))
+
+
+def kept(shape: tuple[int, ...], rate: float, seed: int) -> Tensor:
+    """What to multiply with: 0 with probability ``rate``, else 1 / (1 - rate); float32 of this shape, the same for the same seed."""
+    words = torch.empty(prod(shape), dtype=torch.int32)
+    threshold, one = round((1 - rate) * 2**31) - 2**30, _bits(1 / (1 - rate))
+    for i, block in enumerate(words.split(BLOCK)):
+        a, b = _keys(seed + i)
+        torch.mul(_words()[: len(block)], a, out=block)
+        block.add_(b).bitwise_right_shift_(1).sub_(threshold)
+        block.bitwise_right_shift_(31).bitwise_and_(one)  # all ones where it was negative
+    return words.view(torch.float32).view(shape)
 
 
 def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
@@ -13,5 +44,29 @@ def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
         return x
     if x.device.type != "cpu":
         return F.dropout(x, rate)
-    keep = torch.rand_like(x, requires_grad=False).ge_(rate).mul_(1 / (1 - rate))
-    return x * keep
+    return x * kept(x.shape, rate, fresh_seed()).to(x.dtype)
+
+
+@lru_cache(maxsize=1)
+def _words() -> Tensor:
+    generator = torch.Generator().manual_seed(20_231_117)
+    return torch.randint(-(2**31), 2**31, (BLOCK,), dtype=torch.int32, generator=generator)
+
+
+def _keys(seed: int) -> tuple[int, int]:
+    """A factor and an addend from a seed, of which neighbouring ones give unlike keys (the finaliser of splitmix64)."""
+    z = (seed + 0x9E3779B97F4A7C15) % 2**64
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+    z ^= z >> 31
+    return _signed(z & 0xFFFFFFFF | 1), _signed(z >> 32)
+
+
+def _signed(word: int) -> int:
+    """The same 32 bits as a signed number."""
+    return (word + 2**31) % 2**32 - 2**31
+
+
+def _bits(value: float) -> int:
+    """The bits of a float32, as a signed number."""
+    return int(struct.unpack("<i", struct.pack("<f", value))[0])

@@ -5,9 +5,15 @@ A mask of None stands for "every frame is real" throughout ``dhmd.nn``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+STEP = 8  # lengths of cut sequences are multiples of it, so that kernels made for a length serve again
+NEAR = 1.25  # the longest of sequences that are brought to one length has so many times the frames of the shortest
 
 
 class TemporalProjection(nn.Module):
@@ -107,3 +113,54 @@ def real_index(mask: Tensor) -> Tensor:
     """Each frame's index counted from its sample's first real frame: (B, T) long, negative before it."""
     first = mask.int().argmax(dim=1, keepdim=True)
     return torch.arange(mask.shape[1], device=mask.device) - first
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Sequences without the frames that are padding in the whole batch.
+
+    Attributes:
+        sequences: by modality (B, T, d).
+        masks: by modality (B, T), or None where every frame is real.
+        windows: by modality, the frames before the first and behind the last that stayed; negative where frames of padding were added.
+    """
+
+    sequences: dict[str, Tensor]
+    masks: dict[str, Tensor | None]
+    windows: dict[str, tuple[int, int]]
+
+    def restored(self, modality: str, x: Tensor) -> Tensor:
+        """A modality's sequence (B, T, d) with its frames where they were; 0 where they had been cut off."""
+        before, behind = self.windows[modality]
+        return F.pad(x, (0, 0, before, behind)) if before or behind else x
+
+
+def cut(sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor | None]) -> Cut:
+    """Cut sequences to the frames that are real in some sample, and bring them to one length where theirs are near each other.
+
+    Attention then computes less, and encoders of sequences of one length run side by side.
+    """
+    windows = dict.fromkeys(sequences, (0, 0))
+    if torch.compiler.is_compiling():  # a graph for any batch cannot look at one
+        return Cut(dict(sequences), dict(masks), windows)
+    spans = {m: range(x.shape[1]) if masks[m] is None else _span(masks[m]) for m, x in sequences.items()}  # type: ignore[arg-type]
+    lengths = {m: min(-(-max(len(s), 1) // STEP) * STEP, sequences[m].shape[1]) for m, s in spans.items()}
+    longest = max(lengths.values())
+    if longest <= NEAR * min(lengths.values()):
+        lengths = dict.fromkeys(lengths, longest)
+    out, seen = {}, {}
+    for m, x in sequences.items():
+        first = max(0, min(spans[m].start, x.shape[1] - lengths[m]))
+        before, behind = windows[m] = first, x.shape[1] - lengths[m] - first
+        mask = masks[m]
+        if mask is None and behind < 0:
+            mask = x.new_ones(x.shape[:2], dtype=torch.bool)
+        out[m] = F.pad(x, (0, 0, -before, -behind)) if before or behind else x
+        seen[m] = F.pad(mask, (-before, -behind)) if mask is not None and (before or behind) else mask
+    return Cut(out, seen, windows)
+
+
+def _span(mask: Tensor) -> range:
+    """The frames from the first to the last that is real in any sample."""
+    found = mask.any(dim=0).nonzero()
+    return range(int(found[0]), int(found[-1]) + 1) if len(found) else range(0)

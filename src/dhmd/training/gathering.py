@@ -111,7 +111,7 @@ def _with_masks(outputs: Outputs) -> Outputs:
     if space is None:
         return outputs
     given = outputs.masks or {}
-    every = {m: x.new_ones(x.shape[:2], dtype=torch.bool) for m, x in space.sequences.items()}
+    every = {m: x.new_ones(x.shape[:2], dtype=torch.bool) for m, x in (space.sequences or {}).items()}
     return replace(outputs, masks={**every, **given})
 
 

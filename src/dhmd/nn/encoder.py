@@ -1,0 +1,223 @@
+"""The transformer of MulT as DMD uses it: pre-norm layers, one LayerNorm for query, key and value, a source that layers do not update.
+
+Encoders of one size run side by side: every array of weights has an axis of layers and one of encoders, activations are (B, T, G, D).
+Source: the DMD authors' code; Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences", ACL 2019.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dhmd.nn.attention import LN2, Masks, Sight, attend, filled
+from dhmd.nn.dropout import dropout
+from dhmd.nn.positions import position_vectors
+from dhmd.nn.temporal import real_index
+
+
+class Rates(NamedTuple):
+    """Dropout rates of encoders, but that of attention weights: after the ReLU, on the residual branches, on the embedded input."""
+
+    relu: float = 0.0
+    residual: float = 0.0
+    embedding: float = 0.0
+
+
+def grouped_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A linear layer for each of G groups: x (B, T, G, I), weight (G, O, I), bias (G, O) to (B, T, G, O)."""
+    groups, out, inside = weight.shape
+    if x.device.type != "cpu":
+        return torch.baddbmm(bias.unsqueeze(1), x.flatten(0, 1).transpose(0, 1), weight.mT).transpose(0, 1).unflatten(0, x.shape[:2])
+    # oneDNN's convolution over single frames multiplies narrow matrices at up to twice the rate of torch.bmm
+    image = x.flatten(2).mT.unsqueeze(2)
+    found = F.conv2d(image, weight.reshape(groups * out, inside, 1, 1), bias.flatten(), groups=groups)
+    return found.squeeze(2).mT.unflatten(2, (groups, out))
+
+
+class Encoders(nn.Module):
+    """G encoders of one size, each a stack of layers over a sequence, or from one modality's sequence to another's.
+
+    A layer is x + attention(LN0(x), LN0(source)), then x + fc2(relu(fc1(LN1(x)))).
+
+    Args:
+        names: of the encoders.
+        width: D.
+        heads: attention heads; D must be a multiple.
+        layers: how many.
+        attention_dropout: rate of each encoder's attention weights.
+        rates: the other dropout rates.
+        causal: see ``dhmd.nn.attention.Sight``.
+        zero_is_padding: give frames whose first channel is exactly 0 the zero position, as the authors do; else positions count
+            from the first real frame.
+    """
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        width: int,
+        heads: int,
+        layers: int,
+        attention_dropout: tuple[float, ...],
+        rates: Rates,
+        causal: bool = False,
+        zero_is_padding: bool = False,
+    ) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} is not a multiple of the number of heads {heads}")
+        self.names, self.width, self.heads, self.layers = names, width, heads, layers
+        self.attention_dropout, self.rates = attention_dropout, rates
+        self.causal, self.zero_is_padding = causal, zero_is_padding
+        each = (layers, len(names))
+        for name, (out, inside) in {
+            "in_proj": (3 * width, width),
+            "out_proj": (width, width),
+            "fc1": (4 * width, width),
+            "fc2": (width, 4 * width),
+        }.items():
+            weight = torch.empty(*each, out, inside)
+            for one in weight.flatten(0, 1):
+                nn.init.xavier_uniform_(one)
+            self.register_parameter(f"{name}_weight", nn.Parameter(weight))
+            self.register_parameter(f"{name}_bias", nn.Parameter(torch.zeros(*each, out)))
+        for name, shape in {"norm_attention": each, "norm_ffn": each, "norm": each[1:]}.items():
+            self.register_parameter(f"{name}_weight", nn.Parameter(torch.ones(*shape, width)))
+            self.register_parameter(f"{name}_bias", nn.Parameter(torch.zeros(*shape, width)))
+
+    def forward(
+        self,
+        x: Sequence[Tensor],
+        masks: Masks,
+        sources: Sequence[Tensor] | None = None,
+        source_masks: Masks | None = None,
+        last: bool = False,
+    ) -> list[Tensor]:
+        """Encode a sequence with each encoder, attending to itself or to a source.
+
+        Args:
+            x: G sequences (B, T, D).
+            masks: of each (B, T), or None where every frame is real.
+            sources: G sequences (B, S, D).
+            source_masks: of each.
+            last: give the last real frame only, which costs less; 0 for a sample without any.
+
+        Returns:
+            G of (B, T, D), or of (B, D). Frames that are padding come out undefined.
+        """
+        runs: dict[Any, list[int]] = {}
+        for i, own in enumerate(x):
+            other = own if sources is None else sources[i]
+            # sequences of any length have symbols for lengths, which cannot be compared
+            runs.setdefault(i if torch.compiler.is_compiling() else (own.shape[1], other.shape[1]), []).append(i)
+        out: dict[int, Tensor] = {}
+        for run in runs.values():
+            stacked = torch.stack([x[i] for i in run], dim=2)
+            own = tuple(masks[i] for i in run)
+            source = None
+            if sources is not None and source_masks is not None:
+                source = torch.stack([sources[i] for i in run], dim=2), tuple(source_masks[i] for i in run)
+            out |= dict(zip(run, self._encode(run, stacked, own, source, last).unbind(-2), strict=True))
+        return [out[i] for i in range(len(x))]
+
+    def _encode(self, run: list[int], x: Tensor, masks: Masks, source: tuple[Tensor, Masks] | None, last: bool) -> Tensor:
+        """Some of the encoders, on sequences x (B, T, G, D) and sources of equal lengths: (B, T, G, D), or (B, G, D) of the last frames."""
+        w, width = self._weights(run), (self.width,)
+        keys, key_masks = (x, masks) if source is None else source
+        rates = tuple(self.attention_dropout[i] if self.training else 0.0 for i in run)
+        sight = Sight(masks, key_masks, (x.shape[0], x.shape[1], keys.shape[1]), self.causal)
+        given = None if source is None else self._keys_and_values(w, keys, key_masks)
+        x = self._drop(self._embed(x, masks), self.rates.embedding)
+        for i in range(self.layers):
+            h = F.layer_norm(x, width)
+            k, v = self._heads(grouped_linear(h, w.pair[i], w.pair_bias[i]), 2) if given is None else given[i]
+            if last and i == self.layers - 1:
+                x, h = _last(x, masks), _last(h, masks)
+                sight = sight.of_last
+            (q,) = self._heads(grouped_linear(h, w.query[i], w.query_bias[i]), 1)
+            found = attend(q, k, v, sight, rates).permute(1, 4, 0, 2, 3).flatten(3)
+            found = grouped_linear(found, w.out_proj[i], w.out_proj_bias[i])
+            x = x + self._drop(found if sight.none is None else torch.where(sight.none, 0, found), self.rates.residual)
+            hidden = self._drop(grouped_linear(F.layer_norm(x, width), w.fc1[i], w.fc1_bias[i]).relu_(), self.rates.relu)
+            x = x + self._drop(grouped_linear(hidden, w.fc2[i], w.fc2_bias[i]), self.rates.residual)
+        x = F.layer_norm(x, width) * w.norm + w.norm_bias
+        if not last:
+            return x
+        nothing = Sight((), masks, sight.shape, causal=False).none
+        return x.squeeze(1) if nothing is None else torch.where(nothing, 0, x).squeeze(1)
+
+    def _keys_and_values(self, w: _Weights, source: Tensor, masks: Masks) -> list[tuple[Tensor, Tensor]]:
+        """Those of every layer at once: the source is the same for all, up to the scale and shift of their norms."""
+        embedded = self._embed(source, masks)
+        found = []
+        for i in range(2):  # each has its own dropout
+            y = F.layer_norm(self._drop(embedded, self.rates.embedding), (self.width,))
+            weight, bias = (torch.cat([p.unflatten(1, (2, -1))[:, i] for p in each], dim=1) for each in (w.pair, w.pair_bias))
+            found.append(self._heads(grouped_linear(y, weight, bias), self.layers))
+        return list(zip(*found, strict=True))
+
+    def _heads(self, x: Tensor, parts: int) -> Tensor:
+        """(B, T, G, parts * D) to (parts, G, B, heads, d, T)."""
+        return x.unflatten(3, (parts, self.heads, -1)).permute(3, 2, 0, 4, 5, 1).contiguous()
+
+    def _drop(self, x: Tensor, rate: float) -> Tensor:
+        return dropout(x, rate, self.training)
+
+    def _embed(self, x: Tensor, masks: Masks) -> Tensor:
+        if all(mask is None for mask in masks):
+            index = torch.arange(1, x.shape[1] + 1, device=x.device)[None, :, None]
+        else:
+            index = torch.stack([(real_index(m) + 1) * m for m in filled(masks, *x.shape[:2])], dim=2).clamp(min=0)
+        if self.zero_is_padding:
+            index = index * (x[..., 0] != 0)
+        return math.sqrt(self.width) * x + position_vectors(index, self.width).to(x.dtype)
+
+    def _weights(self, run: list[int]) -> _Weights:
+        """Those of some encoders, layer by layer. Norms keep no scale and shift: the weights behind them take these in."""
+        p = dict(self.named_parameters())
+        if len(run) < len(self.names):
+            index = torch.tensor(run, device=p["norm_weight"].device)
+            p = {name: x.index_select(0 if name in ("norm_weight", "norm_bias") else 1, index) for name, x in p.items()}
+        in_proj, in_bias = _behind_norm(p["in_proj_weight"], p["in_proj_bias"], p["norm_attention_weight"], p["norm_attention_bias"])
+        fc1, fc1_bias = _behind_norm(p["fc1_weight"], p["fc1_bias"], p["norm_ffn_weight"], p["norm_ffn_bias"])
+        parts = (self.width, 2 * self.width)
+        (query, pair), (query_bias, pair_bias) = in_proj.split(parts, dim=2), in_bias.split(parts, dim=2)
+        scale = (self.width // self.heads) ** -0.5 / LN2  # attention works with powers of two
+        by_layer = (query * scale, query_bias * scale, pair, pair_bias, p["out_proj_weight"], p["out_proj_bias"])
+        by_layer += (fc1, fc1_bias, p["fc2_weight"], p["fc2_bias"])
+        return _Weights(*(x.unbind(0) for x in by_layer), p["norm_weight"], p["norm_bias"])
+
+
+class _Weights(NamedTuple):
+    """By layer, (G, out, in) and (G, out); ``pair`` is that of keys and values. The last norm's are (G, D)."""
+
+    query: tuple[Tensor, ...]
+    query_bias: tuple[Tensor, ...]
+    pair: tuple[Tensor, ...]
+    pair_bias: tuple[Tensor, ...]
+    out_proj: tuple[Tensor, ...]
+    out_proj_bias: tuple[Tensor, ...]
+    fc1: tuple[Tensor, ...]
+    fc1_bias: tuple[Tensor, ...]
+    fc2: tuple[Tensor, ...]
+    fc2_bias: tuple[Tensor, ...]
+    norm: Tensor
+    norm_bias: Tensor
+
+
+def _behind_norm(weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight (..., O, I) and bias (..., O) of a linear layer that takes in the scale and shift (..., I) of the norm before it."""
+    return weight * scale.unsqueeze(-2), bias + (weight @ shift.unsqueeze(-1)).squeeze(-1)
+
+
+def _last(x: Tensor, masks: Masks) -> Tensor:
+    """The last real frame of each of G sequences x (B, T, G, D): (B, 1, G, D); any where a sample has none."""
+    if all(mask is None for mask in masks):
+        return x[:, -1:]
+    steps = torch.arange(x.shape[1], device=x.device)
+    last = torch.stack([(m * steps).amax(dim=1) for m in filled(masks, *x.shape[:2])], dim=1)
+    return x.gather(1, last[:, None, :, None].expand(-1, 1, -1, x.shape[3]))
