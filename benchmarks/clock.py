@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from dhmd.training.environment import environment
+
 MATRIX = 2048
 THREADS = 2
 
@@ -82,16 +84,12 @@ def resident_gb() -> tuple[float, float]:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were measured on, and with."""
+    """What the numbers were measured on, and with: a run's environment, the processor, how idle threads wait."""
     names = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     return {
+        **environment()[0],
         "processor": names[0] if names else platform.processor() or platform.machine(),
-        "processors": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "wait_policy": os.environ.get("OMP_WAIT_POLICY"),
     }
 
 

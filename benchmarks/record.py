@@ -71,9 +71,9 @@ def check_document(document: Path, names: Iterable[str], results: Path) -> None:
 
 def _measured_on(section: dict[str, Any]) -> str:
     m = section["machine"]
-    gpu = f", {m['gpu']}" if m["gpu"] else ""
+    gpu = "".join(f", {name}" for name in m["devices"])
     quick = "; a quick form, whose numbers say nothing" if section["quick"] else ""
-    return f"{section['date']}: {m['processor']}, {m['threads']} threads{gpu}, Python {m['python']}, torch {m['torch']}{quick}."
+    return f"{section['date']}: {m['processor']}, {m['threads']} threads{gpu}, Python {m['python']}, torch {m['packages']['torch']}{quick}."
 
 
 def _digest(sections: dict[str, Any]) -> str:

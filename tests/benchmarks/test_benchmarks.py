@@ -54,7 +54,7 @@ def test_the_tables_are_those_of_results_json(document):
 
 
 START = {
-    "machine": {"processor": "one", "processors": 2, "threads": 2, "gpu": None, "python": "3", "torch": "2"},
+    "machine": {"processor": "one", "threads": 2, "devices": [], "python": "3", "packages": {"torch": "2"}},
     "date": "2000-01-01",
     "quick": False,
     "found": {"seconds": {"dhmd --help": [0.1, 0.2, 0.3]}},
