@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, Union
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from dhmd.batch import ACOUSTIC, LANGUAGE, VISION, FeatureSpec
 from dhmd.errors import DataError
 from dhmd.models.network import DecoupledDistillation
+from dhmd.nn.encoder import Encoders
 from dhmd.nn.text import bert_from_weights, bert_sizes
 
 LETTERS = {LANGUAGE: "l", VISION: "v", ACOUSTIC: "a"}
@@ -19,7 +20,7 @@ HOMOGENEOUS_PRIOR = {"language->vision": 1.0, "language->acoustic": 1.0}
 HETEROGENEOUS_PRIOR = {**HOMOGENEOUS_PRIOR, "vision->acoustic": 1.0}
 BERT = "text_model.model."
 FIRST_LAYERS = "trans_l_with_a.layers."
-Names: TypeAlias = Union[str, Sequence["Names"]]  # an authors' name, or those of arrays that lie side by side in one of ours
+Names: TypeAlias = "str | Sequence[Names]"  # an authors' name, or those of arrays that lie side by side in one of ours
 HEADS = {50: 10, 30: 6}
 """The authors' attention heads by width: CMU-MOSI, CMU-MOSEI."""
 
@@ -188,25 +189,22 @@ def _names(network: DecoupledDistillation) -> Iterator[tuple[str, Names]]:
         }
         prefixes |= {f"homogeneous.heads.{m}.{a}.": f"{b}_{x}_low." for a, b in _HEAD.items()}
         prefixes |= {f"heterogeneous.heads.{m}.{a}.": f"{b}_{x}_high." for a, b in _HEAD.items()}
-    encoders = {
-        "homogeneous.encoder.": (network.homogeneous.encoder, "self_attentions_c_{}"),
-        "heterogeneous.attention.cross.": (network.heterogeneous.attention.cross, "trans_{}_with_{}"),
-        "heterogeneous.attention.memory.": (network.heterogeneous.attention.memory, "trans_{}_mem"),
+    patterns = {
+        "homogeneous.encoder": "self_attentions_c_{}",
+        "heterogeneous.attention.cross": "trans_{}_with_{}",
+        "heterogeneous.attention.memory": "trans_{}_mem",
     }
     for ours in network.state_dict():
         if ours.startswith("text_encoder."):
             continue
-        if found := next((e for prefix, e in encoders.items() if ours.startswith(prefix)), None):
-            stack, pattern = found
-            theirs = [pattern.format(*(LETTERS[m] for m in name.split("_from_"))) for name in stack.names]
-            own = ours.rpartition(".")[2]
-            last = _ENCODER.get(own)
-            yield (
-                ours,
-                [f"{n}.{last}" for n in theirs]
-                if last
-                else [[f"{n}.layers.{i}.{_LAYER[own]}" for n in theirs] for i in range(stack.layers)],
-            )
+        stack, _, own = ours.rpartition(".")
+        if pattern := patterns.get(stack):
+            encoders = cast(Encoders, network.get_submodule(stack))
+            theirs = [pattern.format(*(LETTERS[m] for m in name.split("_from_"))) for name in encoders.names]
+            if last := _ENCODER.get(own):
+                yield ours, [f"{n}.{last}" for n in theirs]
+            else:
+                yield ours, [[f"{n}.layers.{i}.{_LAYER[own]}" for n in theirs] for i in range(encoders.layers)]
         else:
             prefix = next((p for p in prefixes if ours.startswith(p)), "")
             yield ours, fixed.get(ours) or prefixes[prefix] + ours[len(prefix) :]

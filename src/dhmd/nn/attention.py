@@ -1,7 +1,7 @@
 """Attention of many narrow heads, in memory linear in the number of frames.
 
-On a CPU, scores are made in blocks of a few samples or queries that stay in the cache, and made again in the backward pass; so are the masks
-of dropout, from their seeds. Elsewhere torch's fused kernels do the same.
+On a CPU, scores are made in blocks of a few samples or queries that stay in the cache, and made again in the backward pass; so are the
+masks of dropout, from their seeds. Elsewhere torch's fused kernels do the same.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Masks = tuple[Tensor | None, ...]
 
 
 class Block(NamedTuple):
-    """Scores that are made at once: the samples' rows, their queries and keys, and of what they see (`_hidden`) what tells queries apart."""
+    """Scores that are made at once: of some samples' heads, for queries and keys; ``seen`` is None where every query sees every key."""
 
     rows: slice
     queries: slice
@@ -71,17 +71,21 @@ class Sight:
 
     @cached_property
     def visible(self) -> Tensor | None:
-        """(G, B, 1 or T_q, T_k) bool; None where every query sees every key."""
-        batch, n_q, n_k = self.shape
+        """(1 or G, 1 or B, 1 or T_q, T_k) bool; None where every query sees every key."""
         if not self.causal and all(mask is None for mask in self.keys):
             return None
-        keys = torch.stack(filled(self.keys, batch, n_k))
+        batch, n_q, n_k = self.shape
+        if all(mask is None for mask in (*self.queries, *self.keys)):
+            queries, keys = torch.ones(1, 1, n_q, dtype=torch.bool), torch.ones(1, 1, n_k, dtype=torch.bool)
+        else:
+            keys = torch.stack(filled(self.keys, batch, n_k))
+            queries = torch.stack(filled(self.queries, batch, n_q)).to(keys.device)
         if not self.causal:
             return keys.unsqueeze(2)
-        queries = torch.stack(filled(self.queries, batch, n_q)).to(keys.device)
         reach = (queries.sum(-1) - keys.sum(-1)).abs()[..., None, None]
         at_q, at_k = (real_index(x.flatten(0, 1)).view(x.shape) for x in (queries, keys))
-        return keys.unsqueeze(2) & (at_k.unsqueeze(2) <= at_q.unsqueeze(3) + reach)
+        seen: Tensor = keys.unsqueeze(2) & (at_k.unsqueeze(2) <= at_q.unsqueeze(3) + reach)
+        return seen
 
     @cached_property
     def of_last(self) -> Sight:
@@ -170,16 +174,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, rates: tuple[float, ..
     if q.device.type == "cpu" and not torch.compiler.is_compiling():
         out: Tensor = _Attention.apply(q, k, v, sight, rates, fresh_seed() if any(rates) else 0)[0]  # type: ignore[no-untyped-call]
         return out
-    visible = sight.visible
+    visible = None if sight.visible is None else sight.visible.to(q.device).expand(*q.shape[:2], -1, -1)
     none = None if visible is None else ~visible.any(dim=-1, keepdim=True)
+    seen = None if visible is None or none is None else visible | none  # a row of -inf would give NaN
     parts, begin = [], 0
     for rate, run in groupby(rates):
         groups = slice(begin, begin := begin + len(list(run)))
-        mask = (
-            None if visible is None or none is None else (visible | none)[groups].flatten(0, 1).unsqueeze(1)
-        )  # a row of -inf would give NaN
-        one = (x[groups].flatten(0, 1).mT for x in (q, k, v))
-        parts.append(F.scaled_dot_product_attention(*one, attn_mask=mask, dropout_p=rate, scale=LN2).mT)
+        mask = None if seen is None else seen[groups].flatten(0, 1).unsqueeze(1)
+        q_, k_, v_ = (x[groups].flatten(0, 1).mT for x in (q, k, v))
+        parts.append(F.scaled_dot_product_attention(q_, k_, v_, attn_mask=mask, dropout_p=rate, scale=LN2).mT)
     joined = torch.cat(parts).view(q.shape)
     return joined if none is None else torch.where(none[:, :, None].mT, 0, joined)
 

@@ -30,7 +30,7 @@ def kept(shape: tuple[int, ...], rate: float, seed: int) -> Tensor:
     """What to multiply with: 0 with probability ``rate``, else 1 / (1 - rate); float32 of this shape, the same for the same seed."""
     words = torch.empty(prod(shape), dtype=torch.int32)
     threshold, one = round((1 - rate) * 2**31) - 2**30, _bits(1 / (1 - rate))
-    for i, block in enumerate(words.split(BLOCK)):
+    for i, block in enumerate(torch.split(words, BLOCK)):
         a, b = _keys(seed + i)
         torch.mul(_words()[: len(block)], a, out=block)
         block.add_(b).bitwise_right_shift_(1).sub_(threshold)

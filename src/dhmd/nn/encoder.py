@@ -30,13 +30,14 @@ class Rates(NamedTuple):
 
 def grouped_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A linear layer for each of G groups: x (B, T, G, I), weight (G, O, I), bias (G, O) to (B, T, G, O)."""
-    groups, out, inside = weight.shape
+    batch, frames, groups, inside = x.shape
     if x.device.type != "cpu":
-        return torch.baddbmm(bias.unsqueeze(1), x.flatten(0, 1).transpose(0, 1), weight.mT).transpose(0, 1).unflatten(0, x.shape[:2])
+        rows = x.reshape(batch * frames, groups, inside).transpose(0, 1)
+        return torch.baddbmm(bias.unsqueeze(1), rows, weight.mT).transpose(0, 1).reshape(batch, frames, groups, -1)
     # oneDNN's convolution over single frames multiplies narrow matrices at up to twice the rate of torch.bmm
     image = x.flatten(2).mT.unsqueeze(2)
-    found = F.conv2d(image, weight.reshape(groups * out, inside, 1, 1), bias.flatten(), groups=groups)
-    return found.squeeze(2).mT.unflatten(2, (groups, out))
+    found = F.conv2d(image, weight.reshape(-1, inside, 1, 1), bias.flatten(), groups=groups)
+    return found.squeeze(2).mT.reshape(batch, frames, groups, -1)
 
 
 class Encoders(nn.Module):
@@ -117,11 +118,10 @@ class Encoders(nn.Module):
         out: dict[int, Tensor] = {}
         for run in runs.values():
             stacked = torch.stack([x[i] for i in run], dim=2)
-            own = tuple(masks[i] for i in run)
-            source = None
+            source: tuple[Tensor, Masks] | None = None
             if sources is not None and source_masks is not None:
                 source = torch.stack([sources[i] for i in run], dim=2), tuple(source_masks[i] for i in run)
-            out |= dict(zip(run, self._encode(run, stacked, own, source, last).unbind(-2), strict=True))
+            out |= dict(zip(run, self._encode(run, stacked, tuple(masks[i] for i in run), source, last).unbind(-2), strict=True))
         return [out[i] for i in range(len(x))]
 
     def _encode(self, run: list[int], x: Tensor, masks: Masks, source: tuple[Tensor, Masks] | None, last: bool) -> Tensor:
@@ -156,13 +156,13 @@ class Encoders(nn.Module):
         found = []
         for i in range(2):  # each has its own dropout
             y = F.layer_norm(self._drop(embedded, self.rates.embedding), (self.width,))
-            weight, bias = (torch.cat([p.unflatten(1, (2, -1))[:, i] for p in each], dim=1) for each in (w.pair, w.pair_bias))
+            weight, bias = (torch.cat([p.chunk(2, dim=1)[i] for p in each], dim=1) for each in (w.pair, w.pair_bias))
             found.append(self._heads(grouped_linear(y, weight, bias), self.layers))
         return list(zip(*found, strict=True))
 
     def _heads(self, x: Tensor, parts: int) -> Tensor:
         """(B, T, G, parts * D) to (parts, G, B, heads, d, T)."""
-        return x.unflatten(3, (parts, self.heads, -1)).permute(3, 2, 0, 4, 5, 1).contiguous()
+        return x.reshape(*x.shape[:3], parts, self.heads, -1).permute(3, 2, 0, 4, 5, 1).contiguous()
 
     def _drop(self, x: Tensor, rate: float) -> Tensor:
         return dropout(x, rate, self.training)
@@ -178,18 +178,18 @@ class Encoders(nn.Module):
 
     def _weights(self, run: list[int]) -> _Weights:
         """Those of some encoders, layer by layer. Norms keep no scale and shift: the weights behind them take these in."""
-        p = dict(self.named_parameters())
+        p: dict[str, Tensor] = dict(self.named_parameters())
         if len(run) < len(self.names):
             index = torch.tensor(run, device=p["norm_weight"].device)
             p = {name: x.index_select(0 if name in ("norm_weight", "norm_bias") else 1, index) for name, x in p.items()}
         in_proj, in_bias = _behind_norm(p["in_proj_weight"], p["in_proj_bias"], p["norm_attention_weight"], p["norm_attention_bias"])
         fc1, fc1_bias = _behind_norm(p["fc1_weight"], p["fc1_bias"], p["norm_ffn_weight"], p["norm_ffn_bias"])
-        parts = (self.width, 2 * self.width)
-        (query, pair), (query_bias, pair_bias) = in_proj.split(parts, dim=2), in_bias.split(parts, dim=2)
+        parts = [self.width, 2 * self.width]
+        (query, pair), (query_bias, pair_bias) = torch.split(in_proj, parts, dim=2), torch.split(in_bias, parts, dim=2)
         scale = (self.width // self.heads) ** -0.5 / LN2  # attention works with powers of two
-        by_layer = (query * scale, query_bias * scale, pair, pair_bias, p["out_proj_weight"], p["out_proj_bias"])
-        by_layer += (fc1, fc1_bias, p["fc2_weight"], p["fc2_bias"])
-        return _Weights(*(x.unbind(0) for x in by_layer), p["norm_weight"], p["norm_bias"])
+        attention = (query * scale, query_bias * scale, pair, pair_bias, p["out_proj_weight"], p["out_proj_bias"])
+        rest = (fc1, fc1_bias, p["fc2_weight"], p["fc2_bias"])
+        return _Weights(*(x.unbind(0) for x in (*attention, *rest)), p["norm_weight"], p["norm_bias"])  # type: ignore[call-arg, arg-type]
 
 
 class _Weights(NamedTuple):
