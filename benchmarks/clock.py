@@ -66,11 +66,11 @@ def gflops(seconds: list[float]) -> float:
     return 2 * MATRIX**3 / median(seconds) / 1e9
 
 
-def operations(function: Callable[[], object]) -> float:
-    """GFLOP of a call: the matrix products and convolutions that torch's own counter sees."""
+def operations(function: Callable[[], object]) -> dict[str, float]:
+    """GFLOP of a call by torch's operator: the matrix products and convolutions that torch's own counter sees."""
     with FlopCounterMode(display=False) as counter:
         function()
-    return float(counter.get_total_flops()) / 1e9
+    return {str(operator): count / 1e9 for operator, count in counter.get_flop_counts()["Global"].items()}
 
 
 def resident_gb() -> tuple[float, float]:
