@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import groupby
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -36,6 +37,7 @@ class Block(NamedTuple):
     queries: slice
     keys: slice
     seen: _Seen | None
+    rate: float
 
 
 class _Seen(NamedTuple):
@@ -92,27 +94,36 @@ class Sight:
         """What the last real query of each sample sees alone: every key."""
         return Sight((None,) * len(self.keys), self.keys, (self.shape[0], 1, self.shape[2]), causal=False)
 
-    def blocks(self, heads: int) -> list[list[Block]]:
-        """For each group all that there is to be computed, in blocks, without what padding alone would see or show."""
-        if heads not in self._planned:
-            self._planned[heads] = [list(self._of_group(q, k, heads)) for q, k in zip(self.queries, self.keys, strict=True)]
-        return self._planned[heads]
+    def blocks(self, heads: int, rates: tuple[float, ...]) -> list[Block]:
+        """All that there is to be computed, in blocks, without what padding alone would see or show.
+
+        Args:
+            heads: of each attention; rows are those of (G, B, heads).
+            rates: of dropout, by group.
+        """
+        if (heads, rates) not in self._planned:
+            self._planned[heads, rates] = list(self._plan(heads, rates))
+        return self._planned[heads, rates]
 
     @cached_property
-    def _planned(self) -> dict[int, list[list[Block]]]:
+    def _planned(self) -> dict[tuple[int, tuple[float, ...]], list[Block]]:
         return {}
 
-    def _of_group(self, q_mask: Tensor | None, k_mask: Tensor | None, heads: int) -> Iterator[Block]:
+    def _plan(self, heads: int, rates: tuple[float, ...]) -> Iterator[Block]:
         batch, n_q, n_k = self.shape
-        queries, keys = _spans(q_mask, batch, n_q), _spans(k_mask, batch, n_k)
-        begin = 0
-        for end in range(1, batch + 1):
+        queries = [x for mask in self.queries for x in _spans(mask, batch, n_q)]
+        keys = [x for mask in self.keys for x in _spans(mask, batch, n_k)]
+        by_sample = [rate for rate in rates for _ in range(batch)]
+        begin, last = 0, len(queries)
+        for end in range(1, last + 1):
             longer = slice(begin, end + 1)
-            if end == batch or heads * (end + 1 - begin) * len(_hull(queries[longer])) * len(_hull(keys[longer])) > BLOCK:
-                yield from self._cut(slice(begin * heads, end * heads), queries[begin:end], keys[begin:end])
+            large = heads * (end + 1 - begin) * len(_hull(queries[longer])) * len(_hull(keys[longer])) > BLOCK
+            if end == last or large or by_sample[begin] != by_sample[end]:
+                rows = slice(begin * heads, end * heads)
+                yield from self._cut(rows, by_sample[begin], queries[begin:end], keys[begin:end])
                 begin = end
 
-    def _cut(self, rows: slice, queries: list[range], keys: list[range]) -> Iterator[Block]:
+    def _cut(self, rows: slice, rate: float, queries: list[range], keys: list[range]) -> Iterator[Block]:
         every, all_keys = _hull(queries), _hull(keys)
         if not every or not all_keys:
             return
@@ -127,7 +138,7 @@ class Sight:
             if seen > all_keys.start:
                 alike = len(pairs) == 1 and seen <= t + offsets[0] + 1
                 told = None if alike else _Seen(tuple(k for _, k in pairs), offsets)
-                yield Block(rows, slice(t, stop), slice(all_keys.start, seen), told)
+                yield Block(rows, slice(t, stop), slice(all_keys.start, seen), told, rate)
 
 
 @lru_cache(maxsize=256)
@@ -193,18 +204,19 @@ class _Attention(torch.autograd.Function):
         out, log_sum = torch.zeros_like(q), q.new_zeros(*q.shape[:3], 1, q.shape[-1])
         # |q k| <= |q| |k|: where that is small, no maximum need be looked for
         safe = bool(q.square().sum(3).amax() * k.square().sum(3).amax() <= SAFE**2)
-        for group, blocks in enumerate(sight.blocks(q.shape[2])):
-            q_, k_, v_, out_, log_sum_ = (x[group].flatten(0, 1) for x in (q, k, v, out, log_sum))
-            for i, block in enumerate(blocks):
-                rows, queries, keys, _ = block
-                weights = _scores(q_, k_, block)
-                highest = None if safe else weights.amax(dim=-1, keepdim=True).clamp_(min=HIDDEN / 10)
-                weights = (weights if highest is None else weights.sub_(highest)).exp2_()
-                total = weights.sum(dim=-1).clamp_(min=torch.finfo(q.dtype).tiny).unsqueeze(1)
-                if rates[group]:
-                    weights.mul_(kept(weights.shape, rates[group], _seed(seed, group, i)))
-                out_[rows, :, queries] = torch.bmm(v_[rows, :, keys], weights.mT).div_(total)
-                log_sum_[rows, :, queries] = total.log2_() if highest is None else total.log2_().add_(highest.mT)
+        blocks = sight.blocks(q.shape[2], rates)
+        q, k, v, out_, log_sum_ = (x.flatten(0, 2) for x in (q, k, v, out, log_sum))
+        scratch = _Scratch(q, blocks)
+        for i, block in enumerate(blocks):
+            rows, queries, keys, _, rate = block
+            weights = _scores(q, k, block, scratch)
+            highest = None if safe else weights.amax(dim=-1, keepdim=True).clamp_(min=HIDDEN / 10)
+            weights = (weights if highest is None else weights.sub_(highest)).exp2_()
+            total = weights.sum(dim=-1).clamp_(min=torch.finfo(q.dtype).tiny).unsqueeze(1)
+            if rate:
+                weights.mul_(kept(weights.shape, rate, seed + (i << 24), out=scratch.words))
+            out_[rows, :, queries] = torch.bmm(v[rows, :, keys], weights.mT).div_(total)
+            log_sum_[rows, :, queries] = total.log2_() if highest is None else total.log2_().add_(highest.mT)
         return out, log_sum
 
     @staticmethod
@@ -216,29 +228,29 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, log_sum = ctx.saved_tensors
-        width, gradient = q.shape[3], gradients[0].contiguous()
+        blocks, width, gradient = ctx.sight.blocks(q.shape[2], ctx.rates), q.shape[3], gradients[0].contiguous()
         d_q, d_k, d_v = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
         balance = (gradient * out).sum(dim=3, keepdim=True).neg_()
         one = k.new_ones(()).expand(*k.shape[:3], 1, k.shape[-1])
         # a further channel takes the sum off the scores, another the balance off the gradient of the weights
         wide = ((q, -log_sum), (k, one), (v, one), (gradient, balance))
-        q, k, v, gradient = (torch.cat(pair, dim=3) for pair in wide)
-        for group, blocks in enumerate(ctx.sight.blocks(q.shape[2])):
-            q_, k_, v_, g_, d_q_, d_k_, d_v_ = (x[group].flatten(0, 1) for x in (q, k, v, gradient, d_q, d_k, d_v))
-            for i, block in enumerate(blocks):
-                rows, queries, keys, _ = block
-                weights = _scores(q_, k_, block).exp2_()
-                of_q, of_g = q_[rows, :, queries], g_[rows, :, queries]
-                of_k, of_v = k_[rows, :, keys], v_[rows, :, keys]
-                used = weights
-                if ctx.rates[group]:
-                    used = weights * kept(weights.shape, ctx.rates[group], _seed(ctx.seed, group, i))
-                    d_scores = torch.bmm(of_g[:, :width].mT, of_v[:, :width]).mul_(used).addcmul_(weights, of_g[:, width:].mT)
-                else:
-                    d_scores = torch.bmm(of_g.mT, of_v).mul_(weights)
-                d_q_[rows, :, queries] = torch.bmm(of_k[:, :width], d_scores.mT)
-                d_k_[rows, :, keys] += torch.bmm(of_q[:, :width], d_scores)
-                d_v_[rows, :, keys] += torch.bmm(of_g[:, :width], used)
+        q, k, v, gradient = (torch.cat(pair, dim=3).flatten(0, 2) for pair in wide)
+        d_q_, d_k_, d_v_ = (x.flatten(0, 2) for x in (d_q, d_k, d_v))
+        scratch = _Scratch(q, blocks)
+        for i, block in enumerate(blocks):
+            rows, queries, keys, _, rate = block
+            weights = used = _scores(q, k, block, scratch).exp2_()
+            of_q, of_k, of_v, of_g = q[rows, :, queries], k[rows, :, keys], v[rows, :, keys], gradient[rows, :, queries]
+            d_scores = scratch.gradient[: weights.numel()].view_as(weights)
+            if rate:
+                torch.bmm(of_g[:, :width].mT, of_v[:, :width], out=d_scores)
+                used = kept(weights.shape, rate, ctx.seed + (i << 24), out=scratch.words) * weights
+                d_scores.mul_(used).addcmul_(weights, of_g[:, width:].mT)
+            else:
+                torch.bmm(of_g.mT, of_v, out=d_scores).mul_(weights)
+            d_q_[rows, :, queries] = torch.bmm(of_k[:, :width], d_scores.mT)
+            d_k_[rows, :, keys].add_(torch.bmm(of_q[:, :width], d_scores))
+            d_v_[rows, :, keys].add_(torch.bmm(of_g[:, :width], used))
         return d_q.mul_(LN2), d_k.mul_(LN2), d_v, None, None, None
 
     @staticmethod
@@ -252,14 +264,22 @@ class _Attention(torch.autograd.Function):
         return (out.unflatten(0, (n, -1)), log_sum.unflatten(0, (n, -1))), (0, 0)
 
 
-def _scores(q: Tensor, k: Tensor, block: Block) -> Tensor:
+class _Scratch:
+    """Memory that one block after the other is computed in, so that it stays in the cache."""
+
+    def __init__(self, like: Tensor, blocks: list[Block]) -> None:
+        spans = ((b.rows, b.queries, b.keys) for b in blocks)
+        size = max((prod(x.stop - x.start for x in each) for each in spans), default=0)
+        self.weights, self.gradient = like.new_empty(size), like.new_empty(size)
+        self.words = torch.empty(size, dtype=torch.int32)
+
+
+def _scores(q: Tensor, k: Tensor, block: Block, scratch: _Scratch) -> Tensor:
     """Those of a block, from q and k (rows, channels, frames): (rows, queries, keys), a key that is not seen far below all."""
-    scores = torch.bmm(q[block.rows, :, block.queries].mT, k[block.rows, :, block.keys])
+    of_q, of_k = q[block.rows, :, block.queries].mT, k[block.rows, :, block.keys]
+    shape = (len(of_q), of_q.shape[1], of_k.shape[2])
+    scores = torch.bmm(of_q, of_k, out=scratch.weights[: prod(shape)].view(shape))
     if block.seen is not None:
         hidden = _hidden(block.seen, (block.queries.start, block.queries.stop), (block.keys.start, block.keys.stop))
-        scores.view(len(hidden), -1, *scores.shape[1:]).add_(hidden)
+        scores.view(len(hidden), -1, *shape[1:]).add_(hidden)
     return scores
-
-
-def _seed(seed: int, group: int, block: int) -> int:
-    return seed + (((group << 24) + block) << 24)

@@ -26,9 +26,17 @@ def fresh_seed() -> int:
     return int(torch.randint(2**62, ()))
 
 
-def kept(shape: tuple[int, ...], rate: float, seed: int) -> Tensor:
-    """What to multiply with: 0 with probability ``rate``, else 1 / (1 - rate); float32 of this shape, the same for the same seed."""
-    words = torch.empty(prod(shape), dtype=torch.int32)
+def kept(shape: torch.Size | tuple[int, ...], rate: float, seed: int, out: Tensor | None = None) -> Tensor:
+    """What to multiply with: 0 with probability ``rate``, else 1 / (1 - rate); float32 of this shape, the same for the same seed.
+
+    Args:
+        shape: of the mask.
+        rate: of what is dropped.
+        seed: of the mask.
+        out: int32 memory for at least so many words, which the mask then is a view of.
+    """
+    count = prod(shape)
+    words = torch.empty(count, dtype=torch.int32) if out is None else out[:count]
     threshold, one = round((1 - rate) * 2**31) - 2**30, _bits(1 / (1 - rate))
     for i, block in enumerate(torch.split(words, BLOCK)):
         a, b = _keys(seed + i)
