@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.cases import BATCH
-from benchmarks.clock import interleaved
+from benchmarks.clock import MATRIX, interleaved
 from benchmarks.settings import Settings
 from dhmd.nn.attention import LN2, Sight, attend
 from dhmd.nn.dropout import kept
@@ -51,6 +51,7 @@ def _pairs(long: int) -> dict[str, Pair]:
     rows = torch.randn(BATCH, FRAMES, ENCODERS, WIDTH)
     weight, bias = torch.randn(ENCODERS, 4 * WIDTH, WIDTH), torch.randn(ENCODERS, 4 * WIDTH)
     each = [x.contiguous() for x in rows.unbind(2)]
+    square = torch.randn(MATRIX, MATRIX)
     return {
         "powers of 160 attention maps of 46 x 46": ("of two", lambda: torch.exp2(scores), "of e", lambda: torch.exp(scores)),
         "their dropout masks": (
@@ -64,6 +65,12 @@ def _pairs(long: int) -> dict[str, Pair]:
             lambda: torch.bmm(narrow, scores.mT),
             "values (T, 5)",
             lambda: torch.bmm(scores, tall),
+        ),
+        f"a product of matrices {MATRIX} x {MATRIX}": (
+            "oneDNN's, as a convolution over single frames",
+            lambda: F.conv2d(square.T[None, :, None], square[:, :, None, None]),
+            "the one that floors are reckoned by",
+            lambda: square @ square,
         ),
         f"six linear layers 50 to 200, {BATCH * FRAMES} frames each": (
             "one grouped convolution over single frames",
