@@ -125,7 +125,7 @@ def test_a_map_holds_numbers(value: Any) -> None:
 def test_a_rate_of_attention_that_a_map_does_not_name_is_0() -> None:
     def rates(*overrides: str) -> dict[str, float]:
         made = network(FOUR, *overrides)
-        return {m: float(made.homogeneous.encoder[m].rates.attention) for m in FOUR}
+        return {m: float(rate) for m, rate in zip(FOUR, made.homogeneous.encoder.attention_dropout, strict=True)}
 
     assert rates() == {"language": 0.3, "vision": 0.0, "acoustic": 0.2, "gesture": 0.0}
     assert rates("+model.dropout.attention.gesture=0.4")["gesture"] == 0.4

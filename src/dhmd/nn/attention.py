@@ -241,10 +241,12 @@ class _Attention(torch.autograd.Function):
             rows, queries, keys, _, rate = block
             weights = used = _scores(q, k, block, scratch).exp2_()
             of_q, of_k, of_v, of_g = q[rows, :, queries], k[rows, :, keys], v[rows, :, keys], gradient[rows, :, queries]
-            d_scores = scratch.gradient[: weights.numel()].view_as(weights)
+            d_scores = scratch.of(1, weights.shape)
             if rate:
                 torch.bmm(of_g[:, :width].mT, of_v[:, :width], out=d_scores)
-                used = kept(weights.shape, rate, ctx.seed + (i << 24), out=scratch.words) * weights
+                used = torch.mul(
+                    weights, kept(weights.shape, rate, ctx.seed + (i << 24), out=scratch.words), out=scratch.of(2, weights.shape)
+                )
                 d_scores.mul_(used).addcmul_(weights, of_g[:, width:].mT)
             else:
                 torch.bmm(of_g.mT, of_v, out=d_scores).mul_(weights)
@@ -270,15 +272,18 @@ class _Scratch:
     def __init__(self, like: Tensor, blocks: list[Block]) -> None:
         spans = ((b.rows, b.queries, b.keys) for b in blocks)
         size = max((prod(x.stop - x.start for x in each) for each in spans), default=0)
-        self.weights, self.gradient = like.new_empty(size), like.new_empty(size)
-        self.words = torch.empty(size, dtype=torch.int32)
+        self.arrays, self.words = like.new_empty(3, size), torch.empty(size, dtype=torch.int32)
+
+    def of(self, i: int, shape: torch.Size | tuple[int, ...]) -> Tensor:
+        """One of three arrays, in this shape."""
+        return self.arrays[i, : prod(shape)].view(shape)
 
 
 def _scores(q: Tensor, k: Tensor, block: Block, scratch: _Scratch) -> Tensor:
     """Those of a block, from q and k (rows, channels, frames): (rows, queries, keys), a key that is not seen far below all."""
     of_q, of_k = q[block.rows, :, block.queries].mT, k[block.rows, :, block.keys]
     shape = (len(of_q), of_q.shape[1], of_k.shape[2])
-    scores = torch.bmm(of_q, of_k, out=scratch.weights[: prod(shape)].view(shape))
+    scores = torch.bmm(of_q, of_k, out=scratch.of(0, shape))
     if block.seen is not None:
         hidden = _hidden(block.seen, (block.queries.start, block.queries.stop), (block.keys.start, block.keys.stop))
         scores.view(len(hidden), -1, *shape[1:]).add_(hidden)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from math import gcd
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +20,8 @@ from dhmd.nn.dropout import dropout
 from dhmd.nn.positions import position_vectors
 from dhmd.nn.temporal import real_index
 
+LONG = 512  # frames from which on oneDNN's convolution is slow
+
 
 class Rates(NamedTuple):
     """Dropout rates of encoders, but that of attention weights: after the ReLU, on the residual branches, on the embedded input."""
@@ -28,16 +31,18 @@ class Rates(NamedTuple):
     embedding: float = 0.0
 
 
-def grouped_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A linear layer for each of G groups: x (B, T, G, I), weight (G, O, I), bias (G, O) to (B, T, G, O)."""
+def grouped_linear(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
+    """A linear layer for each of G groups, perhaps with a ReLU: x (B, T, G, I), weight (G, O, I), bias (G, O) to (B, T, G, O)."""
     batch, frames, groups, inside = x.shape
     if x.device.type != "cpu":
         rows = x.reshape(batch * frames, groups, inside).transpose(0, 1)
-        return torch.baddbmm(bias.unsqueeze(1), rows, weight.mT).transpose(0, 1).reshape(batch, frames, groups, -1)
-    # oneDNN's convolution over single frames multiplies narrow matrices at up to twice the rate of torch.bmm
-    image = x.flatten(2).mT.unsqueeze(2)
+        found = torch.baddbmm(bias.unsqueeze(1), rows, weight.mT)
+        return (found.relu_() if relu else found).transpose(0, 1).reshape(batch, frames, groups, -1)
+    # oneDNN's convolution over single frames multiplies narrow matrices at up to twice the rate of torch.bmm, long ones in pieces
+    pieces = 1 if torch.compiler.is_compiling() else gcd(frames, 2 ** (frames // LONG).bit_length())
+    image = x.reshape(batch * pieces, frames // pieces, groups * inside).mT.unsqueeze(2)
     found = F.conv2d(image, weight.reshape(-1, inside, 1, 1), bias.flatten(), groups=groups)
-    return found.squeeze(2).mT.reshape(batch, frames, groups, -1)
+    return (found.relu_() if relu else found).squeeze(2).mT.reshape(batch, frames, groups, -1)
 
 
 class Encoders(nn.Module):
@@ -142,9 +147,9 @@ class Encoders(nn.Module):
             found = attend(q, k, v, sight, rates).permute(1, 4, 0, 2, 3).flatten(3)
             found = grouped_linear(found, w.out_proj[i], w.out_proj_bias[i])
             x = x + self._drop(found if sight.none is None else torch.where(sight.none, 0, found), self.rates.residual)
-            hidden = self._drop(grouped_linear(F.layer_norm(x, width), w.fc1[i], w.fc1_bias[i]).relu_(), self.rates.relu)
+            hidden = self._drop(grouped_linear(F.layer_norm(x, width), w.fc1[i], w.fc1_bias[i], relu=True), self.rates.relu)
             x = x + self._drop(grouped_linear(hidden, w.fc2[i], w.fc2_bias[i]), self.rates.residual)
-        x = F.layer_norm(x, width) * w.norm + w.norm_bias
+        x = torch.addcmul(w.norm_bias, F.layer_norm(x, width), w.norm)
         if not last:
             return x
         nothing = Sight((), masks, sight.shape, causal=False).none
@@ -174,7 +179,7 @@ class Encoders(nn.Module):
             index = torch.stack([(real_index(m) + 1) * m for m in filled(masks, *x.shape[:2])], dim=2).clamp(min=0)
         if self.zero_is_padding:
             index = index * (x[..., 0] != 0)
-        return math.sqrt(self.width) * x + position_vectors(index, self.width).to(x.dtype)
+        return torch.add(position_vectors(index, self.width).to(x.dtype), x, alpha=math.sqrt(self.width))
 
     def _weights(self, run: list[int]) -> _Weights:
         """Those of some encoders, layer by layer. Norms keep no scale and shift: the weights behind them take these in."""
