@@ -95,7 +95,7 @@ def test_dropout_of_attention_weights_keeps_their_expectation_by_group():
 
 def test_memory_is_linear_in_the_number_of_frames():
     """No array of the size queries x keys is alive, in neither direction and with dropout."""
-    n = 1200
+    n = 2000
     x = [t.detach().float().requires_grad_() for t in inputs(1, 1, n, n)]
     sizes = []
 
@@ -107,7 +107,7 @@ def test_memory_is_linear_in_the_number_of_frames():
 
     with Watch():
         attend(*x, Sight((None,), (None,), (1, n, n), True), (0.3,)).sum().backward()
-    assert max(sizes) <= 4 * attention.BLOCK < 2 * n * n * 4 / 10
+    assert max(sizes) <= 3 * 4 * attention.BLOCK < 2 * n * n * 4 / 10  # the three arrays that blocks are computed in
 
 
 def test_replicas_are_further_groups():

@@ -1,8 +1,8 @@
 """Dropout whose masks are cheap on a CPU, and can be drawn a second time instead of being kept.
 
 Torch draws with one serial generator there, at about the price of five products of matrices as narrow as attention's. Here a table of
-random words, made once, is keyed anew for every mask by multiply-add hashing: word i becomes a * word_i + b modulo 2^32, and its leading 31
-bits decide. The keys a (odd) and b come from torch's generator, so that a seed fixes them.
+random words, made once, is keyed anew for every mask by multiply-add hashing: word i becomes a * word_i + b modulo 2^32, and whether it is
+below a threshold decides. The keys a (odd) and b come from torch's generator, so that a seed fixes them.
 
 Source of the hashing: Dietzfelbinger, "Universal hashing and k-wise independent random variables via integer arithmetic without
 primes", STACS 1996.
@@ -37,12 +37,12 @@ def kept(shape: torch.Size | tuple[int, ...], rate: float, seed: int, out: Tenso
     """
     count = prod(shape)
     words = torch.empty(count, dtype=torch.int32) if out is None else out[:count]
-    threshold, one = round((1 - rate) * 2**31) - 2**30, _bits(1 / (1 - rate))
+    threshold, scale = min(round((1 - rate) * 2**32) - 2**31, 2**31 - 1), _bits(1 / (1 - rate))
     for i, block in enumerate(torch.split(words, BLOCK)):
         a, b = _keys(seed + i)
         torch.mul(_words()[: len(block)], a, out=block)
-        block.add_(b).bitwise_right_shift_(1).sub_(threshold)
-        block.bitwise_right_shift_(31).bitwise_and_(one)  # all ones where it was negative
+        # below the threshold -1, all of whose bits are ones, else 0
+        block.add_(b).clamp_(threshold - 1, threshold).sub_(threshold).bitwise_and_(scale)
     return words.view(torch.float32).view(shape)
 
 
