@@ -71,26 +71,26 @@ def test_torchs_fused_kernels_give_the_same(monkeypatch):
 
 def test_gradients_are_those_of_the_dropped_weights():
     """Masks are drawn again in the backward pass: the same ones."""
-    sight = Sight((None,) * 2, (None, MASK[:, :5]), (3, 4, 5), False)
+    sight = Sight((None,) * 2, (None, MASK[:2, :5]), (2, 2, 5), False)
 
     def once(*x):
         torch.manual_seed(3)
         return attend(*x, sight, (0.4, 0.2))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attention, "BLOCK", 40)
-        assert torch.autograd.gradcheck(once, inputs(2, 3, 4, 5), eps=1e-6, atol=1e-5)
-        assert torch.equal(once(*inputs(2, 3, 4, 5)), once(*inputs(2, 3, 4, 5)))
+        patch.setattr(attention, "BLOCK", 5)
+        assert torch.autograd.gradcheck(once, inputs(2, 2, 2, 5, heads=1, width=2), eps=1e-6, atol=1e-5)
+        assert torch.equal(once(*inputs(2, 2, 2, 5)), once(*inputs(2, 2, 2, 5)))
 
 
 def test_dropout_of_attention_weights_keeps_their_expectation_by_group():
     torch.manual_seed(0)
     q, k, v = torch.randn(2, 1, 1, 5, 3), torch.randn(2, 1, 1, 5, 8), torch.randn(2, 1, 1, 5, 8)
     sight = Sight((None,) * 2, (None,) * 2, (1, 3, 8), False)
-    dropped = torch.stack([attend(q, k, v, sight, (0.3, 0.0)) for _ in range(4000)])
+    dropped = torch.stack([attend(q, k, v, sight, (0.3, 0.0)) for _ in range(1500)])
     assert dropped[:, 0].std(0).min() > 0
     assert dropped[:, 1].std(0).max() == 0
-    torch.testing.assert_close(dropped.mean(0), attend(q, k, v, sight, (0.0, 0.0)), rtol=0, atol=0.06)
+    torch.testing.assert_close(dropped.mean(0), attend(q, k, v, sight, (0.0, 0.0)), rtol=0, atol=0.1)
 
 
 def test_memory_is_linear_in_the_number_of_frames():
