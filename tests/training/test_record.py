@@ -188,7 +188,13 @@ def test_other_tasks(tiny, tmp_path, no_figures, task, columns):
 @pytest.mark.slow
 def test_one_batch_can_be_learned_by_heart(tiny, tmp_path, no_figures):
     options = ["debug=overfit", "trainer.max_epochs=60", "optimisation.lr=0.01"]
-    quiet = ["model.dropout.attention=0", "model.dropout.memory=0", "model.dropout.embedding=0", "model.dropout.text=0"]
+    quiet = [
+        "optimisation.patience=60",
+        "model.dropout.attention=0",
+        "model.dropout.memory=0",
+        "model.dropout.embedding=0",
+        "model.dropout.text=0",
+    ]
     train(tiny(tmp_path, *options, *quiet, "model.dropout.output=0"))
     losses = [float(row["train/task_fused"]) for row in rows(tmp_path / "history.csv")]
     assert min(losses[-5:]) < 0.2 * losses[0]
