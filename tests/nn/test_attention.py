@@ -52,6 +52,20 @@ def test_blocks_of_any_size_give_what_is_written_out(masked, causal, block, scal
         torch.testing.assert_close(found, wanted)
 
 
+def test_autocast_leaves_sums_of_powers_in_float32():
+    """A logarithm of a sum in bf16 would be wrong by percents, and all weights with it."""
+    sight, found = Sight((None,), (None,), (2, 40, 50), False), []
+    for enabled in (False, True):
+        x = [t.detach().bfloat16().float().requires_grad_() for t in inputs(1, 2, 40, 50)]
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            out = attend(*x, sight, (0.0,))
+            out.square().sum().backward()
+        found.append((out.detach(), *(t.grad for t in x)))
+    for plain, cast in zip(*found, strict=True):
+        assert cast.dtype == torch.float32
+        torch.testing.assert_close(cast, plain)
+
+
 def test_scores_that_would_overflow_do_not():
     q, k, v = (x.detach().float() * 1e4 for x in inputs(1, 2, 3, 4))
     sight = Sight((None,), (None,), (2, 3, 4), False)

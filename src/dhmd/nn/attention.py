@@ -183,7 +183,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, rates: tuple[float, ..
         (G, B, heads, d, T_q). What queries that are padding get is undefined.
     """
     if q.device.type == "cpu" and not torch.compiler.is_compiling():
-        out: Tensor = _Attention.apply(q, k, v, sight, rates, fresh_seed() if any(rates) else 0)[0]  # type: ignore[no-untyped-call]
+        q, k, v = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (q, k, v))  # what sums of powers need
+        with torch.autocast("cpu", enabled=False):
+            out: Tensor = _Attention.apply(q, k, v, sight, rates, fresh_seed() if any(rates) else 0)[0]  # type: ignore[no-untyped-call]
         return out
     visible = None if sight.visible is None else sight.visible.to(q.device).expand(*q.shape[:2], -1, -1)
     none = None if visible is None else ~visible.any(dim=-1, keepdim=True)
@@ -226,6 +228,7 @@ class _Attention(torch.autograd.Function):
         ctx.save_for_backward(q, k, v, *output)
 
     @staticmethod
+    @torch.autocast("cpu", enabled=False)  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, log_sum = ctx.saved_tensors
         blocks, width, gradient = ctx.sight.blocks(q.shape[2], ctx.rates), q.shape[3], gradients[0].contiguous()

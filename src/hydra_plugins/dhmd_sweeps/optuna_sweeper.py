@@ -99,9 +99,9 @@ class OptunaSweeper(Sweeper):
         with locked(folder / f"{STORAGE}.lock"):
             search = Search(folder, space, asked, **self.options)
             tried: set[str] = set()
-            while todo := self._batch(search, tried, fixed):
-                self._run(todo, folder)
-                tried.update(todo)
+            while due := self._batch(search, tried, fixed):
+                self._run(due, folder)
+                tried.update(due)
                 self._take_results(search, fixed)
             best = self._take_results(search, fixed)
             if best is not None:
@@ -115,17 +115,17 @@ class OptunaSweeper(Sweeper):
 
         assert self.config is not None  # noqa: S101  # setup() was called
         size = self.at_once or _at_once(self.config.hydra.launcher)
-        todo, count = set(search.unfinished) - set(tried), len(search.trials)
-        if not todo or count % size:  # a batch ends where it would have ended had the search never been stopped
+        due, count = set(search.unfinished) - set(tried), len(search.trials)
+        if not due or count % size:  # a batch ends where it would have ended had the search never been stopped
             for _ in range(count, min(self.n_trials, count - count % size + size)):
                 search.ask()
         jobs = {name: [*fixed, *overrides] for name, overrides in search.trials.items()}
-        todo = set(search.unfinished) - set(tried)
-        for name in {*list(jobs)[:1], *todo}:  # the first stands for all that were here before
+        due = set(search.unfinished) - set(tried)
+        for name in {*list(jobs)[:1], *due}:  # the first stands for all that were here before
             self._check(search.folder / name, jobs[name])
         write_sweep(search.folder, jobs, shlex.join(["dhmd", *sys.argv[1:]]))
         log.info("search %s: %d of %d trials finished", search.folder, len(jobs) - len(search.unfinished), max(self.n_trials, len(jobs)))
-        return {name: overrides for name, overrides in jobs.items() if name in todo}
+        return {name: overrides for name, overrides in jobs.items() if name in due}
 
     def _take_results(self, search: Search, fixed: list[str]) -> Job | None:
         """Hand what has finished to the study, write the table of trials, and give the best one."""

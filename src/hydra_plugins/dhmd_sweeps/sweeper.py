@@ -91,18 +91,18 @@ class Sweeper(BasicSweeper):
             left = [name for name in jobs if states[name] not in (State.FINISHED, State.RUNNING) and name not in tried]
             if left:
                 log.info("sweep %s: %d jobs, %d to do", folder, len(jobs), len(left))
-                todo = [[*jobs[name], f"hydra.sweep.dir={quoted(folder)}", f"hydra.sweep.subdir={quoted(name)}"] for name in left]
-                launched.extend(self._launch(todo, folder))
+                due = [[*jobs[name], f"hydra.sweep.dir={quoted(folder)}", f"hydra.sweep.subdir={quoted(name)}"] for name in left]
+                launched.extend(self._launch(due, folder))
                 tried.update(left)
             elif State.RUNNING in states.values():
                 time.sleep(2)  # another process's, perhaps one that a killed sweep left and that ends without having finished
             else:
                 return launched
 
-    def _launch(self, todo: list[list[str]], folder: Path) -> Sequence[Any]:
+    def _launch(self, due: list[list[str]], folder: Path) -> Sequence[Any]:
         assert self.launcher is not None  # noqa: S101  # setup() was called
         try:
-            return self.launcher.launch(todo, initial_job_idx=0)
+            return self.launcher.launch(due, initial_job_idx=0)
         except KeyboardInterrupt:
             print(f"\nthe same command again goes on with the sweep in {folder}", file=sys.stderr)
             raise
