@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -98,3 +99,15 @@ class Outputs:
         """The spaces there are, by name."""
         both = {"homogeneous": self.homogeneous, "heterogeneous": self.heterogeneous}
         return {name: space for name, space in both.items() if space is not None}
+
+
+def map_samples(node: Any, change: Callable[[Tensor], Any]) -> Any:
+    """The same structure with every tensor that has a row a sample changed, in a fixed order: outputs, or a part of them."""
+    if isinstance(node, Tensor):
+        return change(node)
+    if isinstance(node, Mapping):
+        return {key: map_samples(value, change) for key, value in node.items()}
+    if is_dataclass(node) and not isinstance(node, type):
+        kept = {"prior"} if isinstance(node, Edges) else set()  # (E,), the same for all
+        return replace(node, **{f.name: map_samples(getattr(node, f.name), change) for f in fields(node) if f.name not in kept})
+    return node

@@ -124,14 +124,6 @@ def test_memory_is_linear_in_the_number_of_frames():
     assert max(sizes) <= 3 * 4 * attention.BLOCK < 2 * n * n * 4 / 10  # the three arrays that blocks are computed in
 
 
-def test_replicas_are_further_groups():
-    x = [torch.stack([t.detach(), 2 * t.detach()]) for t in inputs(2, 3, 4, 6)]
-    sight = Sight((None,) * 2, (MASK, None), (3, 4, 6), False)
-    together = torch.func.vmap(lambda q, k, v: attend(q, k, v, sight, (0.0, 0.0)))(*x)
-    for i in range(2):
-        torch.testing.assert_close(together[i], attend(*(t[i] for t in x), sight, (0.0, 0.0)))
-
-
 def test_causal_reach_without_padding_is_the_authors():
     """triu(-inf, 1 + |T_q - T_k|): query i sees keys up to i + |T_q - T_k|."""
     visible = Sight((None,), (None,), (1, 3, 5), True).visible

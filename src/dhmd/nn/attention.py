@@ -7,10 +7,10 @@ masks of dropout, from their seeds. Elsewhere torch's fused kernels do the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import groupby
+from itertools import count, groupby, repeat
 from math import prod
 from typing import Any, NamedTuple
 
@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dhmd.nn.dropout import fresh_seed, kept
+from dhmd.nn.dropout import kept
+from dhmd.nn.replicas import fresh_seeds
 from dhmd.nn.temporal import real_index
 
 BLOCK = 2**18  # scores in a block
@@ -31,13 +32,22 @@ Masks = tuple[Tensor | None, ...]
 
 
 class Block(NamedTuple):
-    """Scores that are made at once: of some samples' heads, for queries and keys; ``seen`` is None where every query sees every key."""
+    """Scores that are made at once: of some samples' heads, for queries and keys; ``seen`` is None where every query sees every key.
+
+    ``draw`` says which replica's they are, and which of its blocks.
+    """
 
     rows: slice
     queries: slice
     keys: slice
     seen: _Seen | None
     rate: float
+    draw: tuple[int, int]
+
+    def seed(self, seeds: Sequence[int]) -> int:
+        """Of its mask, from those of the replicas."""
+        replica, number = self.draw
+        return seeds[replica] + (number << 24)
 
 
 class _Seen(NamedTuple):
@@ -94,36 +104,40 @@ class Sight:
         """What the last real query of each sample sees alone: every key."""
         return Sight((None,) * len(self.keys), self.keys, (self.shape[0], 1, self.shape[2]), causal=False)
 
-    def blocks(self, heads: int, rates: tuple[float, ...]) -> list[Block]:
+    def blocks(self, heads: int, rates: tuple[float, ...], replicas: int = 1) -> list[Block]:
         """All that there is to be computed, in blocks, without what padding alone would see or show.
 
         Args:
             heads: of each attention; rows are those of (G, B, heads).
             rates: of dropout, by group.
+            replicas: runs of groups that share no block, so that no replica's masks depend on what runs beside it.
         """
-        if (heads, rates) not in self._planned:
-            self._planned[heads, rates] = list(self._plan(heads, rates))
-        return self._planned[heads, rates]
+        key = heads, rates, replicas
+        if key not in self._planned:
+            self._planned[key] = list(self._plan(*key))
+        return self._planned[key]
 
     @cached_property
-    def _planned(self) -> dict[tuple[int, tuple[float, ...]], list[Block]]:
+    def _planned(self) -> dict[tuple[int, tuple[float, ...], int], list[Block]]:
         return {}
 
-    def _plan(self, heads: int, rates: tuple[float, ...]) -> Iterator[Block]:
+    def _plan(self, heads: int, rates: tuple[float, ...], replicas: int) -> Iterator[Block]:
         batch, n_q, n_k = self.shape
         queries = [x for mask in self.queries for x in _spans(mask, batch, n_q)]
         keys = [x for mask in self.keys for x in _spans(mask, batch, n_k)]
-        by_sample = [rate for rate in rates for _ in range(batch)]
+        draws = [zip(repeat(replica), count()) for replica in range(replicas)]
+        by_sample = [(rate, group * replicas // len(rates)) for group, rate in enumerate(rates) for _ in range(batch)]
         begin, last = 0, len(queries)
         for end in range(1, last + 1):
             longer = slice(begin, end + 1)
             large = heads * (end + 1 - begin) * len(_hull(queries[longer])) * len(_hull(keys[longer])) > BLOCK
             if end == last or large or by_sample[begin] != by_sample[end]:
                 rows = slice(begin * heads, end * heads)
-                yield from self._cut(rows, by_sample[begin], queries[begin:end], keys[begin:end])
+                rate, replica = by_sample[begin]
+                yield from self._cut(rows, rate, draws[replica], queries[begin:end], keys[begin:end])
                 begin = end
 
-    def _cut(self, rows: slice, rate: float, queries: list[range], keys: list[range]) -> Iterator[Block]:
+    def _cut(self, rows: slice, rate: float, draws: Iterator[tuple[int, int]], queries: list[range], keys: list[range]) -> Iterator[Block]:
         every, all_keys = _hull(queries), _hull(keys)
         if not every or not all_keys:
             return
@@ -138,7 +152,7 @@ class Sight:
             if seen > all_keys.start:
                 alike = len(pairs) == 1 and seen <= t + offsets[0] + 1
                 told = None if alike else _Seen(tuple(k for _, k in pairs), offsets)
-                yield Block(rows, slice(t, stop), slice(all_keys.start, seen), told, rate)
+                yield Block(rows, slice(t, stop), slice(all_keys.start, seen), told, rate, next(draws))
 
 
 @lru_cache(maxsize=256)
@@ -185,7 +199,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, rates: tuple[float, ..
     if q.device.type == "cpu" and not torch.compiler.is_compiling():
         q, k, v = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (q, k, v))  # what sums of powers need
         with torch.autocast("cpu", enabled=False):
-            out: Tensor = _Attention.apply(q, k, v, sight, rates, fresh_seed() if any(rates) else 0)[0]  # type: ignore[no-untyped-call]
+            out: Tensor = _Attention.apply(q, k, v, sight, rates, fresh_seeds() if any(rates) else [0])[0]  # type: ignore[no-untyped-call]
         return out
     visible = None if sight.visible is None else sight.visible.to(q.device).expand(*q.shape[:2], -1, -1)
     none = None if visible is None else ~visible.any(dim=-1, keepdim=True)
@@ -202,28 +216,28 @@ def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, rates: tuple[float, ..
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(q: Tensor, k: Tensor, v: Tensor, sight: Sight, rates: tuple[float, ...], seed: int) -> tuple[Tensor, Tensor]:
+    def forward(q: Tensor, k: Tensor, v: Tensor, sight: Sight, rates: tuple[float, ...], seeds: list[int]) -> tuple[Tensor, Tensor]:
         out, log_sum = torch.zeros_like(q), q.new_zeros(*q.shape[:3], 1, q.shape[-1])
         # |q k| <= |q| |k|: where that is small, no maximum need be looked for
         safe = bool(q.square().sum(3).amax() * k.square().sum(3).amax() <= SAFE**2)
-        blocks = sight.blocks(q.shape[2], rates)
+        blocks = sight.blocks(q.shape[2], rates, len(seeds))
         q, k, v, out_, log_sum_ = (x.flatten(0, 2) for x in (q, k, v, out, log_sum))
         scratch = _Scratch(q, blocks)
-        for i, block in enumerate(blocks):
-            rows, queries, keys, _, rate = block
+        for block in blocks:
+            rows, queries, keys, _, rate, _ = block
             weights = _scores(q, k, block, scratch)
             highest = None if safe else weights.amax(dim=-1, keepdim=True).clamp_(min=HIDDEN / 10)
             weights = (weights if highest is None else weights.sub_(highest)).exp2_()
             total = weights.sum(dim=-1).clamp_(min=torch.finfo(q.dtype).tiny).unsqueeze(1)
             if rate:
-                weights.mul_(kept(weights.shape, rate, seed + (i << 24), out=scratch.words))
+                weights.mul_(kept(weights.shape, rate, block.seed(seeds), out=scratch.words))
             out_[rows, :, queries] = torch.bmm(v[rows, :, keys], weights.mT).div_(total)
             log_sum_[rows, :, queries] = total.log2_() if highest is None else total.log2_().add_(highest.mT)
         return out, log_sum
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        q, k, v, ctx.sight, ctx.rates, ctx.seed = inputs
+        q, k, v, ctx.sight, ctx.rates, ctx.seeds = inputs
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(q, k, v, *output)
 
@@ -231,7 +245,7 @@ class _Attention(torch.autograd.Function):
     @torch.autocast("cpu", enabled=False)  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, log_sum = ctx.saved_tensors
-        blocks, width, gradient = ctx.sight.blocks(q.shape[2], ctx.rates), q.shape[3], gradients[0].contiguous()
+        blocks, width, gradient = ctx.sight.blocks(q.shape[2], ctx.rates, len(ctx.seeds)), q.shape[3], gradients[0].contiguous()
         d_q, d_k, d_v = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
         balance = (gradient * out).sum(dim=3, keepdim=True).neg_()
         one = k.new_ones(()).expand(*k.shape[:3], 1, k.shape[-1])
@@ -240,16 +254,15 @@ class _Attention(torch.autograd.Function):
         q, k, v, gradient = (torch.cat(pair, dim=3).flatten(0, 2) for pair in wide)
         d_q_, d_k_, d_v_ = (x.flatten(0, 2) for x in (d_q, d_k, d_v))
         scratch = _Scratch(q, blocks)
-        for i, block in enumerate(blocks):
-            rows, queries, keys, _, rate = block
+        for block in blocks:
+            rows, queries, keys, _, rate, _ = block
             weights = used = _scores(q, k, block, scratch).exp2_()
             of_q, of_k, of_v, of_g = q[rows, :, queries], k[rows, :, keys], v[rows, :, keys], gradient[rows, :, queries]
             d_scores = scratch.of(1, weights.shape)
             if rate:
                 torch.bmm(of_g[:, :width].mT, of_v[:, :width], out=d_scores)
-                used = torch.mul(
-                    weights, kept(weights.shape, rate, ctx.seed + (i << 24), out=scratch.words), out=scratch.of(2, weights.shape)
-                )
+                mask = kept(weights.shape, rate, block.seed(ctx.seeds), out=scratch.words)
+                used = torch.mul(weights, mask, out=scratch.of(2, weights.shape))
                 d_scores.mul_(used).addcmul_(weights, of_g[:, width:].mT)
             else:
                 torch.bmm(of_g.mT, of_v, out=d_scores).mul_(weights)
@@ -257,16 +270,6 @@ class _Attention(torch.autograd.Function):
             d_k_[rows, :, keys].add_(torch.bmm(of_q[:, :width], d_scores))
             d_v_[rows, :, keys].add_(torch.bmm(of_g[:, :width], used))
         return d_q.mul_(LN2), d_k.mul_(LN2), d_v, None, None, None
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
-        """Replicas are further groups."""
-        n = info.batch_size
-        q, k, v = (x.movedim(dim, 0) if dim is not None else x.expand(n, *x.shape) for x, dim in zip(inputs[:3], in_dims, strict=False))
-        sight, rates, seed = inputs[3:]
-        sight = Sight(sight.queries * n, sight.keys * n, sight.shape, sight.causal)
-        out, log_sum = _Attention.apply(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), sight, rates * n, seed)  # type: ignore[no-untyped-call]
-        return (out.unflatten(0, (n, -1)), log_sum.unflatten(0, (n, -1))), (0, 0)
 
 
 class _Scratch:

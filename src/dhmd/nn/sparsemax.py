@@ -9,17 +9,21 @@ from torch import Tensor
 
 
 class _Sparsemax(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(x: Tensor) -> Tensor:
         x = x - x.amax(dim=-1, keepdim=True)  # shift invariant; keeps the cumulative sum small
         ordered = x.sort(dim=-1, descending=True).values
         sums = ordered.cumsum(dim=-1) - 1
         rank = torch.arange(1, x.shape[-1] + 1, device=x.device, dtype=x.dtype)
         size = (rank * ordered > sums).sum(dim=-1, keepdim=True).clamp(min=1)  # 0 for NaN only, which comes out as NaN
         threshold = sums.gather(-1, size - 1) / size
-        out = (x - threshold).clamp(min=0)
-        ctx.save_for_backward(out)
-        return out
+        return (x - threshold).clamp(min=0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(output)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:

@@ -7,8 +7,7 @@ the gradient; DDP then averages over W processes. What remains is the gradient o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from dhmd.errors import RunError
-from dhmd.outputs import Edges, Outputs
+from dhmd.outputs import Outputs, map_samples
 
 
 class Gathering:
@@ -33,7 +32,7 @@ class Gathering:
         if not _several():
             return outputs, label
         outputs = _with_masks(outputs)
-        self._empty = _mapped(outputs, lambda x: x[:0].detach()), label[:0]
+        self._empty = map_samples(outputs, lambda x: x[:0].detach()), label[:0]
         return _gathered(outputs, label, more=True)[0]
 
     def finish(self) -> None:
@@ -73,7 +72,7 @@ def _several() -> bool:
 def _gathered(outputs: Outputs, label: Tensor, more: bool) -> tuple[tuple[Outputs, Tensor], bool]:
     """The whole, and whether any process has ``more``."""
     leaves: list[Tensor] = [label]
-    _mapped(outputs, leaves.append)  # type: ignore[arg-type]
+    map_samples(outputs, leaves.append)
     times = [x.shape[1] for x in leaves if _timed(x)]
     mine = torch.tensor([int(more), len(label), *times], device=label.device)
     sizes = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
@@ -90,19 +89,7 @@ def _gathered(outputs: Outputs, label: Tensor, more: bool) -> tuple[tuple[Output
     columns = torch.split(together, [_width(x) for x in leaves], dim=1)
     found = iter([c.reshape(len(together), *x.shape[1:]).to(x.dtype) for c, x in zip(columns, leaves, strict=True)])
     whole_label = next(found)
-    return (_mapped(outputs, lambda _: next(found)), whole_label), True
-
-
-def _mapped(node: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same structure with every tensor that has a row a sample changed, in a fixed order."""
-    if isinstance(node, Tensor):
-        return change(node)
-    if isinstance(node, Mapping):
-        return {key: _mapped(value, change) for key, value in node.items()}
-    if is_dataclass(node) and not isinstance(node, type):
-        kept = {"prior"} if isinstance(node, Edges) else set()  # (E,), the same everywhere
-        return replace(node, **{f.name: _mapped(getattr(node, f.name), change) for f in fields(node) if f.name not in kept})
-    return node
+    return (map_samples(outputs, lambda _: next(found)), whole_label), True
 
 
 def _with_masks(outputs: Outputs) -> Outputs:

@@ -20,9 +20,9 @@ from dhmd.losses.objective import Objective
 from dhmd.losses.task import task_loss
 from dhmd.outputs import Outputs
 from dhmd.training.by_class import ByClass
-from dhmd.training.gathering import Gathering
 from dhmd.training.means import EpochMeans
 from dhmd.training.optimisation import Optimisation
+from dhmd.training.program import Alone, Program, label_of
 from dhmd.training.seeding import seed_batch
 
 MONITOR = "validation/loss"
@@ -43,6 +43,7 @@ class DistillationModule(pl.LightningModule):
     Attributes:
         history: a row an epoch: ``epoch``, ``lr``, ``train/<term>``, ``validation/loss``, ``validation/<metric>``, ``validation/<term>``.
         edges: per space, the mean learned edge weights over the validation split, a list of E numbers an epoch.
+        program: runs forward and backward passes.
         by_class: how the validation samples of each class use edges and dictionaries, by epoch.
     """
 
@@ -66,9 +67,9 @@ class DistillationModule(pl.LightningModule):
         self.history: list[dict[str, float]] = []
         self.edges: dict[str, list[list[float]]] = {}
         self.by_class = ByClass(spec)
+        self.program: Program = Alone()
         self._training_means = EpochMeans()
         self._validation_means = EpochMeans()
-        self._gathering = Gathering()
         self._resumed: dict[str, Any] | None = None
 
     def forward(self, batch: FeatureBatch) -> Outputs:
@@ -106,10 +107,14 @@ class DistillationModule(pl.LightningModule):
 
     def training_step(self, batch: FeatureBatch, batch_idx: int) -> None:
         """One micro-batch: losses, gradients, perhaps a step."""
-        terms = self.objective(*self._gathering.whole(self(batch), _label(batch)))
+        _, terms = self.program.forward(self.network, self.objective, batch)
         self.optimisation.accumulation.add(terms["total"], self.manual_backward, self._optimizer, self.trainer.is_last_batch)
         self._training_means.update(terms, len(batch))
         self.log("loss", terms["total"].detach(), prog_bar=True, logger=False, batch_size=len(batch))
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """What `manual_backward` calls, with the loss as a precision plugin scales it."""
+        self.program.backward(loss)
 
     def on_train_epoch_end(self) -> None:
         """Write the epoch's row and let the schedule see its validation loss."""
@@ -130,10 +135,11 @@ class DistillationModule(pl.LightningModule):
 
     def validation_step(self, batch: FeatureBatch, batch_idx: int) -> None:
         """Losses, metrics and edges of one batch."""
-        outputs, label = self(batch), _label(batch)
+        outputs, terms = self.program.forward(self.network, self.objective, batch)
+        label = label_of(batch)
         self.optimisation.validation_loss.update(task_loss(outputs.prediction, label, self.spec.task, reduction="none"))
         self.metrics.update(outputs.prediction, label)
-        values = {f"term/{name}": value for name, value in self.objective(*self._gathering.whole(outputs, label)).items()}
+        values = {f"term/{name}": value for name, value in terms.items()}
         for space, found in outputs.spaces.items():
             if found.edges is not None and found.edges.weights is not None:
                 values[f"edges/{space}"] = found.edges.weights.mean(dim=0)
@@ -146,7 +152,7 @@ class DistillationModule(pl.LightningModule):
         Raises:
             RunError: the loss is not finite.
         """
-        self._gathering.finish()
+        self.program.finish()
         loss = self.optimisation.validation_loss.compute(self._total)
         if not torch.isfinite(torch.tensor(loss)):
             raise RunError(
@@ -202,9 +208,3 @@ class DistillationModule(pl.LightningModule):
 def spec_state(spec: FeatureSpec) -> dict[str, Any]:
     """The specification as plain values; ``FeatureSpec(**state)`` is the specification again."""
     return {f.name: dict(value) if isinstance(value := getattr(spec, f.name), Mapping) else value for f in fields(spec)}
-
-
-def _label(batch: FeatureBatch) -> Tensor:
-    if batch.label is None:
-        raise RunError("the data has no labels; training and evaluation need them")
-    return batch.label
