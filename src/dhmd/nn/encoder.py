@@ -148,8 +148,9 @@ class Encoders(nn.Module):
         runs: dict[Any, list[int]] = {}
         for i, own in enumerate(x):
             other = sources[i] if sources else own
-            # sequences of any length have symbols for lengths, which cannot be compared
-            runs.setdefault(i if torch.compiler.is_compiling() else (own.shape[1], other.shape[1]), []).append(i)
+            lengths = own.shape[1], other.shape[1]
+            # an exported program's sequences of any length have symbols for lengths, which cannot be compared
+            runs.setdefault(lengths if all(isinstance(n, int) for n in lengths) else i, []).append(i)
         out: dict[int, Tensor] = {}
         for run in runs.values():
             stacked = torch.stack([x[i] for i in run], dim=2)
