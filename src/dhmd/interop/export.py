@@ -168,7 +168,8 @@ def _to_onnx(program: ExportedProgram, about: Mapping[str, Any], names: list[str
     import onnxruntime
 
     with _quiet():
-        made: Any = torch.onnx.export(program, dynamo=True, input_names=names, output_names=about["outputs"], verbose=False)
+        made: Any = torch.onnx.export(program, dynamo=True, input_names=names, output_names=about["outputs"], optimize=False, verbose=False)
+        _simplify(made.model)
     model = made.model_proto
     for key, value in about.items():
         model.metadata_props.add(key=key, value=str(value))
@@ -180,6 +181,27 @@ def _to_onnx(program: ExportedProgram, about: Mapping[str, Any], names: list[str
         return {name: torch.from_numpy(x) for name, x in zip(about["outputs"], session.run(about["outputs"], arrays), strict=True)}
 
     return content, compute
+
+
+def _simplify(model: Any) -> None:
+    """What the exporter's optimiser does to a model of onnx_ir, but for its rewriting rules, and no traces of where each node was made.
+
+    The rules' time grows with the square of the number of nodes, to minutes, and what they join onnxruntime joins as it loads a model.
+    """
+    from onnx_ir.passes import common
+    from onnxscript.optimizer import fold_constants_ir
+
+    common.InlinePass()(model)
+    fold_constants_ir(model)
+    for simpler in (
+        common.RemoveUnusedNodesPass(),
+        common.RemoveUnusedOpsetsPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.ClearMetadataAndDocStringPass(),
+    ):
+        simpler(model)
 
 
 @contextmanager
