@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -66,7 +68,12 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Di
     """
     path = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []
     with _user_errors(overrides), guarded_composition(), hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = hydra.compose("train", [*overrides, *path], return_hydra_config=True)
+        return _composed([*overrides, *path])
+
+
+def _composed(overrides: Sequence[str]) -> DictConfig:
+    """By the Hydra that there is, with where its configurations come from."""
+    cfg = hydra.compose("train", list(overrides), return_hydra_config=True)
     choices = cfg.hydra.runtime.choices
     OmegaConf.set_struct(cfg, False)
     for name in set(cfg.labels) - {"data"}:  # what ${hydra:...} says inside `dhmd train`
@@ -79,6 +86,7 @@ def _job(cfg: DictConfig) -> float:
     """What Hydra calls, once a job; the best validation loss goes back to a sweeper."""
     from dhmd.training.record import RunFolder
     from dhmd.training.show import print_run
+    from dhmd.training.together import train_together
     from dhmd.training.train import sweeping, train
 
     global _begun
@@ -86,19 +94,55 @@ def _job(cfg: DictConfig) -> float:
     sys.argv = _typed or sys.argv  # Lightning starts further processes by the command as typed
     if sweeping():
         cfg.resume = True  # the same command again continues what is half done
+    runs = [cfg]
     try:
-        result = train(cfg)
+        runs = _in_one_program(cfg)
+        results = [train(cfg)] if len(runs) == 1 else train_together(runs)
     except KeyboardInterrupt:
-        if RunFolder(Path(cfg.run_dir)).started and not sweeping():
-            print(f"\ncontinue with `dhmd train resume={cfg.run_dir}`", file=sys.stderr)
+        if not sweeping() and any(RunFolder(Path(run.run_dir)).started for run in runs):
+            again = (
+                f"`dhmd train resume={cfg.run_dir}`" if len(runs) == 1 else f"the same command and hydra.run.dir={cfg.run_dir} resume=true"
+            )
+            print(f"\ncontinue with {again}", file=sys.stderr)
         raise
     except Exception as error:
-        if sweeping():
+        if sweeping() and len(runs) == 1:
             RunFolder(Path(cfg.run_dir)).fail(str(error) if isinstance(error, DhmdError) else f"{type(error).__name__}: {error}")
         raise
-    if result.main:
-        print_run(result.run_dir)
-    return result.score
+    for result in results:
+        if result.main:
+            print_run(result.run_dir)
+    return results[0].score
+
+
+def _in_one_program(cfg: DictConfig) -> list[DictConfig]:
+    """The runs that train together: those that a sweep says, or ``trainer.replicas`` seeds, in folders of a sweep of their own."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from dhmd.config import to_plain
+    from dhmd.sweeps.folder import read_jobs, write_sweep
+    from dhmd.sweeps.naming import quoted
+    from dhmd.training.replicas import replicas_of, seeds_of
+
+    count, beside = replicas_of(to_plain(cfg)), cfg.trainer.get("beside")
+    if count == 1:
+        return [cfg]
+    folder = Path(cfg.run_dir)
+    if beside is None:
+        seeds = {f"seed-{seed}": seed for seed in seeds_of(cfg.seed, count)}
+        given = [str(o) for o in HydraConfig.get().overrides.task]
+        write_sweep(folder, {name: [*given, f"seed={seed}"] for name, seed in seeds.items()}, shlex.join(["dhmd", *sys.argv[1:]]))
+        runs = []
+        for name, seed in seeds.items():
+            run = copy.deepcopy(cfg)
+            run.seed, run.run_dir = seed, str(folder / name)
+            runs.append(run)
+    else:
+        jobs, resume = read_jobs(folder.parent), f"resume={str(cfg.resume).lower()}"
+        runs = [cfg, *(_composed([*jobs[name], resume, f"run_dir={quoted(folder.parent / name)}"]) for name in beside)]
+    for run in runs:  # a run is continued by itself, if need be
+        run.trainer.replicas, run.trainer.beside = 1, None
+    return runs
 
 
 def _run(arguments: Sequence[str]) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+from pytorch_lightning.loggers import Logger, WandbLogger
 
 
 @contextmanager
-def closing_wandb() -> Iterator[None]:
-    """Finish the W&B run that was begun inside, if there is one, as finished or as failed."""
+def closing_wandb(loggers: Sequence[Logger]) -> Iterator[None]:
+    """Finish what these have begun in W&B, as finished or as failed."""
     status = 1
     try:
         yield
         status = 0
     finally:
-        wandb = sys.modules.get("wandb")  # not imported: no run
-        if wandb is not None and getattr(wandb, "run", None) is not None:
-            wandb.finish(exit_code=status)
+        for logger in loggers:
+            # asking for `experiment` would begin one
+            if isinstance(logger, WandbLogger) and (begun := logger._experiment) is not None:
+                begun.finish(exit_code=status)

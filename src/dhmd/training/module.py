@@ -152,7 +152,7 @@ class DistillationModule(pl.LightningModule):
         Raises:
             RunError: the loss is not finite.
         """
-        self.program.finish()
+        self.program.end_of_validation()
         loss = self.optimisation.validation_loss.compute(self._total)
         if not torch.isfinite(torch.tensor(loss)):
             raise RunError(

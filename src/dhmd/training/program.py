@@ -30,8 +30,11 @@ class Program(Protocol):
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a loss to those of the parameters it was computed from."""
 
-    def finish(self) -> None:
+    def end_of_validation(self) -> None:
         """Called once after the last batch of a validation pass."""
+
+    def end_of_training(self) -> None:
+        """Called once after the last epoch."""
 
 
 class Alone:
@@ -49,9 +52,12 @@ class Alone:
         """Backward."""
         loss.backward()  # type: ignore[no-untyped-call]
 
-    def finish(self) -> None:
+    def end_of_validation(self) -> None:
         """Take part in what other processes still gather."""
         self._gathering.finish()
+
+    def end_of_training(self) -> None:
+        """Nobody waits."""
 
 
 class Pair(nn.Module):

@@ -194,8 +194,8 @@ class RunFolder:
         write_text(self.metrics_file, _json({"schema": SCHEMA, **content}))
 
     def fail(self, message: str) -> None:
-        """Leave what went wrong, for the table of a sweep; the next attempt takes it away. Another process's run is left alone."""
-        if not in_use(self.path):
+        """Leave what went wrong, for the table of a sweep; the next attempt takes it away. Finished and others' runs are left alone."""
+        if not in_use(self.path) and not self.finished:
             write_text(self.failed_file, message.rstrip() + "\n")
 
     def finish(self) -> None:

@@ -91,13 +91,32 @@ class Sweeper(BasicSweeper):
             left = [name for name in jobs if states[name] not in (State.FINISHED, State.RUNNING) and name not in tried]
             if left:
                 log.info("sweep %s: %d jobs, %d to do", folder, len(jobs), len(left))
-                due = [[*jobs[name], f"hydra.sweep.dir={quoted(folder)}", f"hydra.sweep.subdir={quoted(name)}"] for name in left]
+                where = f"hydra.sweep.dir={quoted(folder)}"
+                due = [
+                    [*jobs[names[0]], where, f"hydra.sweep.subdir={quoted(names[0])}", *beside]
+                    for names, beside in self._sets({name: jobs[name] for name in left})
+                ]
                 launched.extend(self._launch(due, folder))
                 tried.update(left)
             elif State.RUNNING in states.values():
                 time.sleep(2)  # another process's, perhaps one that a killed sweep left and that ends without having finished
             else:
                 return launched
+
+    def _sets(self, jobs: Mapping[str, Sequence[str]]) -> list[tuple[list[str], list[str]]]:
+        """The jobs, each by itself, or those that train in one program together; with what is to be said to the first of each set."""
+        from dhmd.config import to_plain
+        from dhmd.sweeps.naming import quoted
+        from dhmd.training.replicas import OF_EACH, sets_of
+
+        assert self.config is not None and self.hydra_context is not None  # noqa: S101, PT018  # setup() was called
+        if self.config.trainer.get("replicas", 1) == 1:
+            return [([name], []) for name in jobs]
+        parts: dict[str, dict[str, Any]] = {}
+        for name, job in jobs.items():
+            config = self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
+            parts[name] = {key: to_plain(node) if isinstance(node := config.get(key), DictConfig) else node for key in OF_EACH}
+        return [(names, [f"++trainer.beside=[{','.join(map(quoted, names[1:]))}]"]) for names in sets_of(parts)]
 
     def _launch(self, due: list[list[str]], folder: Path) -> Sequence[Any]:
         assert self.launcher is not None  # noqa: S101  # setup() was called

@@ -1,0 +1,50 @@
+"""Several runs as one program, each with its own folder, data order, schedule, stopping and record."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from dhmd.errors import DhmdError, RunError, UsageError
+from dhmd.training.quiet import quiet
+from dhmd.training.record import RunFolder
+from dhmd.training.rendezvous import run_together
+from dhmd.training.train import TrainResult, train
+
+log = logging.getLogger(__name__)
+
+
+def train_together(configs: Sequence[DictConfig]) -> list[TrainResult]:
+    """Train runs of one make (`dhmd.training.replicas.make_of`) beside each other.
+
+    Args:
+        configs: of the runs, each with a ``run_dir`` of its own.
+
+    Returns:
+        Their results, in order.
+
+    Raises:
+        RunError: some failed, each of which says so in its folder; the others went on to their ends.
+        UsageError: those that failed were refused.
+    """
+    folders = [RunFolder(Path(cfg.run_dir)) for cfg in configs]
+    log.info("%d runs in one program: %s", len(configs), ", ".join(folder.path.name for folder in folders))
+    with quiet():  # around all of them: warning filters belong to the process, and runs do not end in the order they begin in
+        outcomes = run_together([partial(train, cfg) for cfg in configs])
+    failed = {folder: outcome for folder, outcome in zip(folders, outcomes, strict=True) if isinstance(outcome, BaseException)}
+    for folder, error in failed.items():
+        folder.fail(_said(error))
+    if not failed:
+        return [outcome for outcome in outcomes if isinstance(outcome, TrainResult)]
+    lines = [f"  {folder.path.name}: {_said(error)}" for folder, error in failed.items()]
+    rest = "" if len(failed) == len(folders) else "; the others finished"
+    kind = UsageError if all(isinstance(error, UsageError) for error in failed.values()) else RunError
+    raise kind(f"{len(failed)} of {len(folders)} runs of one program failed{rest}:\n" + "\n".join(lines)) from next(iter(failed.values()))
+
+
+def _said(error: BaseException) -> str:
+    return str(error) if isinstance(error, DhmdError) else f"{type(error).__name__}: {error}"

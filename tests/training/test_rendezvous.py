@@ -1,0 +1,103 @@
+"""Runs that take turns and meet at their steps."""
+
+import os
+import random
+import signal
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from dhmd.training.program import Alone
+from dhmd.training.rendezvous import Ended, beside_others, run_together
+from models.presets import batch, build
+
+
+def steps(seed, count, log, fail_at=None):
+    """A little training; what it gives depends on nothing but its seed."""
+
+    def work(program):
+        network, objective = build("dmd", seed=seed)
+        network.train()
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)
+        losses = []
+        for step in range(count):
+            if step == fail_at:
+                raise ValueError(f"no step {step}")
+            log.append((seed, step))
+            _, terms = program.forward(network, objective, batch(6, seed=10 * seed + step))
+            program.backward(terms["total"])
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append((terms["total"].item(), random.random(), float(np.random.rand()), torch.rand(()).item()))  # noqa: S311
+        program.end_of_training()
+        log.append((seed, "end"))
+        return losses
+
+    return work
+
+
+def test_each_gets_what_it_would_get_alone():
+    log = []
+    together = run_together([steps(1, 3, log), steps(2, 5, log), steps(3, 3, log)])
+    for seed, found in zip((1, 2, 3), together, strict=True):
+        alone = steps(seed, len(found), [])(Alone())
+        np.testing.assert_allclose(found, alone, rtol=1e-4)
+    assert log[:6] == [(1, 0), (2, 0), (3, 0), (1, 1), (2, 1), (3, 1)]
+    assert log[-3:] == [(1, "end"), (2, "end"), (3, "end")]  # after the last step of all
+
+
+def test_ones_failure_is_not_the_others():
+    failed, found = run_together([steps(1, 4, [], fail_at=2), steps(2, 4, [])])
+    assert isinstance(failed, ValueError)
+    assert str(failed) == "no step 2"
+    np.testing.assert_allclose(found, steps(2, 4, [])(Alone()), rtol=1e-4)
+
+
+def test_a_failing_step_fails_all_that_share_it():
+    def work(program):
+        network, objective = build("dmd")
+        broken = batch(6)
+        broken.features["language"][:] = float("nan")
+        network.homogeneous.forward = None
+        with pytest.raises(TypeError, match="NoneType"):
+            program.forward(network, objective, broken)
+        return "went on"
+
+    assert run_together([work, work]) == ["went on", "went on"]
+
+
+def test_modes_are_those_of_the_asking_thread():
+    def work(program):
+        network, objective = build("dmd")
+        network.eval()
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+            outputs, terms = program.forward(network, objective, batch(6))
+        cast = outputs.decoupled.shared["language"]
+        return beside_others(), cast.requires_grad, cast.dtype, terms["total"].requires_grad
+
+    assert run_together([work, work]) == [(True, False, torch.bfloat16, False)] * 2
+    assert not beside_others()
+
+
+def test_an_interrupt_ends_all_where_they_stand():
+    ended = []
+
+    def work(program):
+        network, objective = build("dmd")
+        try:
+            for step in range(1000):
+                if step == 3 and threading.current_thread().name.endswith("1"):
+                    os.kill(os.getpid(), signal.SIGINT)
+                program.forward(network, objective, batch(6))
+        except Ended:
+            ended.append(threading.current_thread().name)
+            raise
+
+    with pytest.raises(KeyboardInterrupt):
+        run_together([work, work, work])
+    assert sorted(ended) == ["replica 0", "replica 1", "replica 2"]
