@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks.sections import attention, data, gpu, kernels, lengths, start, steps
+from benchmarks.sections import attention, data, gpu, kernels, lengths, precision, replicas, start, steps
 from dhmd.atomic import write_text
 from dhmd.errors import RunError
 from dhmd.evaluation.markers import check_between_markers, update_between_markers
@@ -19,14 +19,16 @@ RESULTS = Path(__file__).with_name("results.json")
 SECTIONS: dict[str, ModuleType] = {
     "steps": steps,
     "lengths": lengths,
+    "replicas": replicas,
     "attention": attention,
     "kernels": kernels,
     "gpu": gpu,
+    "precision": precision,
     "data": data,
     "start": start,
 }
 MARKER = "bench"
-DOCUMENTS = {ROOT / "README.md": ("steps", "lengths"), ROOT / "docs" / "performance.md": tuple(SECTIONS)}
+DOCUMENTS = {ROOT / "README.md": ("steps", "lengths", "replicas"), ROOT / "docs" / "performance.md": tuple(SECTIONS)}
 """Which sections' tables stand where, between ``<!-- bench:NAME -->`` and ``<!-- /bench:NAME -->``."""
 
 

@@ -1,11 +1,7 @@
-"""The same steps on a GPU, in single precision and in bf16, and what bf16 changes in a trained network's error."""
+"""The same steps on a GPU, in single precision and in bf16."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -15,10 +11,8 @@ from benchmarks.cases import CASES, Step
 from benchmarks.clock import gflops, matrix_product, on_gpu
 from benchmarks.sections.steps import KINDS, case, one
 from benchmarks.settings import Settings
-from dhmd.evaluation.runs import read_run
 
 PRECISIONS = ("32-true", "bf16-mixed")
-EPOCHS = 10
 TITLE = "One step on a GPU"
 
 
@@ -28,9 +22,9 @@ def missing() -> str:
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    """Seconds by the GPU's own events and memory, by case, work and precision; and the demo's test error by precision."""
+    """Seconds by the GPU's own events and memory, by case, work and precision."""
     rows = [_measured(name, work, dropout, p, settings) for name in CASES for work, dropout in KINDS[::2] for p in PRECISIONS]
-    return {"rows": rows, "epochs": 1 if settings.quick else EPOCHS, "mae": {p: demo_error("gpu", p, settings) for p in PRECISIONS}}
+    return {"rows": rows}
 
 
 def tables(found: dict[str, Any]) -> str:
@@ -41,20 +35,7 @@ def tables(found: dict[str, Any]) -> str:
         f"| **{row['plain_s'] / row['suite_s']:.1f}** | {row['memory']['plain']:.2f} GB | {row['memory']['suite']:.2f} GB |"
         for row in found["rows"]
     ]
-    errors = ", ".join(f"{error:.4f} ({precision})" for precision, error in found["mae"].items())
-    after = f"after {found['epochs']} epochs of `experiment=demo`"
-    lines += ["", f"MAE on the test split of the embedded corpus (synthetic data) {after}: {errors}."]
     return "\n".join(lines)
-
-
-def demo_error(accelerator: str, precision: str, settings: Settings) -> float:
-    """Test MAE of a short training of the demo."""
-    epochs = 1 if settings.quick else EPOCHS
-    with tempfile.TemporaryDirectory() as folder:
-        overrides = [f"trainer={accelerator}", f"trainer.precision={precision}", f"trainer.max_epochs={epochs}", "logger=none"]
-        command = [sys.executable, "-m", "dhmd.cli", "train", "experiment=demo", *overrides, f"hydra.run.dir={folder}/run"]
-        subprocess.run(command, check=True, capture_output=True)
-        return float(read_run(Path(folder) / "run").test["mae"])
 
 
 def _measured(name: str, work: str, dropout: str, precision: str, settings: Settings) -> dict[str, Any]:
