@@ -55,7 +55,7 @@ def _pairs(long: int) -> dict[str, Pair]:
     return {
         "powers of 160 attention maps of 46 x 46": ("of two", lambda: torch.exp2(scores), "of e", lambda: torch.exp(scores)),
         "their dropout masks": (
-            "a table of words, keyed anew",
+            "two tables, read from random places",
             lambda: kept(tuple(scores.shape), RATE, 1),
             "drawn one after the other",
             lambda: torch.rand_like(scores).ge_(RATE),

@@ -231,7 +231,7 @@ class _Attention(torch.autograd.Function):
             total = weights.sum(dim=-1).clamp_(min=torch.finfo(q.dtype).tiny).unsqueeze(1)
             if rate:
                 weights.mul_(kept(weights.shape, rate, block.seed(seeds), out=scratch.words))
-            out_[rows, :, queries] = torch.bmm(v[rows, :, keys], weights.mT).div_(total)
+            torch.div(torch.bmm(v[rows, :, keys], weights.mT), total, out=out_[rows, :, queries])
             log_sum_[rows, :, queries] = total.log2_() if highest is None else total.log2_().add_(highest.mT)
         return out, log_sum
 

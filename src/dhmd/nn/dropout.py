@@ -1,15 +1,14 @@
 """Dropout whose masks are cheap on a CPU, and can be drawn a second time instead of being kept.
 
-Torch draws with one serial generator there, at about the price of five products of matrices as narrow as attention's. Here a table of
-random words, made once, is keyed anew for every mask by multiply-add hashing: word i becomes a * word_i + b modulo 2^32, and whether it is
-below a threshold decides. The keys a (odd) and b come from torch's generator, so that a seed fixes them.
-
-Source of the hashing: Dietzfelbinger, "Universal hashing and k-wise independent random variables via integer arithmetic without
-primes", STACS 1996.
+Torch draws with one serial generator there, at about the price of five products of matrices as narrow as attention's. Here two tables,
+made once, say by chance what is kept, each of the square root of the share that a mask keeps; a mask is both together, each read from
+where a seed says. Over seeds, an element is kept with the wanted probability, and two masks read neither table from the same place but
+once in 131 072 times.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 from functools import lru_cache
 from math import prod
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from dhmd.nn.replicas import fresh_seeds, jointly, mapped
 
-BLOCK = 2**18  # words in the table: they stay in a core's cache
+BLOCK = 2**18  # words in a table: they stay in the cache
 
 
 def kept(shape: torch.Size | tuple[int, ...], rate: float, seed: int, out: Tensor | None = None) -> Tensor:
@@ -34,12 +33,10 @@ def kept(shape: torch.Size | tuple[int, ...], rate: float, seed: int, out: Tenso
     """
     count = prod(shape)
     words = torch.empty(count, dtype=torch.int32) if out is None else out[:count]
-    threshold, scale = min(round((1 - rate) * 2**32) - 2**31, 2**31 - 1), _bits(1 / (1 - rate))
+    one, other = _tables(rate)
     for i, block in enumerate(torch.split(words, BLOCK)):
-        a, b = _keys(seed + i)
-        torch.mul(_words()[: len(block)], a, out=block)
-        # below the threshold -1, all of whose bits are ones, else 0
-        block.add_(b).clamp_(threshold - 1, threshold).sub_(threshold).bitwise_and_(scale)
+        x, y = _places(seed + i)
+        torch.bitwise_and(one[x : x + len(block)], other[y : y + len(block)], out=block)
     return words.view(torch.float32).view(shape)
 
 
@@ -60,24 +57,22 @@ def dropout(x: Tensor, rate: float, training: bool, axis: int = 0) -> Tensor:
     return x * (masks[0] if len(masks) == 1 else torch.cat(masks, dim=axis)).to(x.dtype)
 
 
-@lru_cache(maxsize=1)
-def _words() -> Tensor:
+@lru_cache(maxsize=16)
+def _tables(rate: float) -> tuple[Tensor, Tensor]:
+    """Bits of 1 / (1 - rate), and ones alone, each for the same share of words; twice, so that a block may begin at any of the first."""
+    share = round(math.sqrt(1 - rate) * BLOCK)
     generator = torch.Generator().manual_seed(20_231_117)
-    return torch.randint(-(2**31), 2**31, (BLOCK,), dtype=torch.int32, generator=generator)
+    one, other = ((torch.randperm(BLOCK, generator=generator) < share).int().repeat(2) for _ in range(2))
+    return one * _bits(1 / (1 - rate)), -other
 
 
-def _keys(seed: int) -> tuple[int, int]:
-    """A factor and an addend from a seed, of which neighbouring ones give unlike keys (the finaliser of splitmix64)."""
+def _places(seed: int) -> tuple[int, int]:
+    """Where to read either table, from a seed of which neighbouring ones give unlike places (the finaliser of splitmix64)."""
     z = (seed + 0x9E3779B97F4A7C15) % 2**64
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
     z ^= z >> 31
-    return _signed(z & 0xFFFFFFFF | 1), _signed(z >> 32)
-
-
-def _signed(word: int) -> int:
-    """The same 32 bits as a signed number."""
-    return (word + 2**31) % 2**32 - 2**31
+    return z % BLOCK, (z >> 32) % BLOCK
 
 
 def _bits(value: float) -> int:
