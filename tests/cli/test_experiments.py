@@ -7,12 +7,14 @@ import torch
 
 from dhmd.app import compose
 from dhmd.config import conf_dir, to_plain
+from dhmd.errors import UsageError
 from dhmd.nn.text import GivenFeatures
 from dhmd.training.build import build_data, build_module
 
 EXPERIMENTS = sorted(str(p.relative_to(conf_dir() / "experiment").with_suffix("")) for p in (conf_dir() / "experiment").rglob("*.yaml"))
 WIDTHS = {"mosi": {"language": 768, "vision": 20, "acoustic": 5}, "mosei": {"language": 768, "vision": 35, "acoustic": 74}}
 FREE = ["++data.aligned=null", "data.label_range=[-3,3]", "data.group_by=video", "data.test_groups=null"]
+NETWORKS = sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml"))
 REPRO = [name for name in EXPERIMENTS if name.startswith("repro/")]
 
 
@@ -53,6 +55,26 @@ def test_experiment(experiment, corpus):
     module.optimisation.accumulation.add(loss, torch.Tensor.backward, optimizer, last=True)
     assert math.isfinite(loss.item())
     assert any(not torch.equal(a, b) for a, b in zip(before, module.network.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("experiment", ["demo", "probe_swapped", "minilm_frozen", "mustard", "ur_funny"])
+def test_an_experiment_sizes_the_network_that_is_chosen(experiment):
+    """Not the one that it was written for: a `dmd` gets no dictionary, and the control trains as it is."""
+    models = {m: to_plain(compose([f"experiment={experiment}", f"model={m}", "data.path=/x", "run_dir=unused"]))["model"] for m in NETWORKS}
+    assert models["text_only"] == {"_target_": "dhmd.models.TextOnly", "dropout": 0.0}
+    for name in ("dmd", "dmd_authors", "dhmd"):
+        assert models[name]["width"] == 30, name
+        assert (models[name]["homogeneous"]["dictionary"] is None) == (name != "dhmd")
+    sizes = {name: [models[name][key] for key in ("width", "heads", "layers")] for name in ("dmd", "dmd_authors", "dhmd")}
+    assert sizes["dmd"] == sizes["dmd_authors"] == sizes["dhmd"]
+
+
+def test_sizes_have_a_file_for_networks_that_there_are():
+    folder = conf_dir() / "sizes"
+    assert {p.stem for p in folder.glob("*/*.yaml")} < set(NETWORKS)
+    assert {p.name for p in folder.iterdir() if p.is_dir()} | {"full"} == {p.stem for p in folder.glob("*.yaml")}
+    with pytest.raises(UsageError, match="demo, full, minilm_frozen, narrow"):
+        compose(["sizes=dem", "run_dir=unused"])
 
 
 # SPEC of the authors' config, by data set: d, heads, kernels (L, V, A), attention dropout by source (L, V, A), embedding, text
