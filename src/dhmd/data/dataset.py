@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dhmd.batch import LANGUAGE, FeatureBatch
+from dhmd.data.in_memory import in_memory as features_in_memory
 from dhmd.data.statistics import varies
 from dhmd.data.store import Store
 from dhmd.data.text_states import TextStates
@@ -63,7 +64,7 @@ class FeatureDataset(Dataset[FeatureBatch]):
         self.tokens = None if tokens is None else torch.from_numpy(np.ascontiguousarray(tokens))
         self.real = {m: torch.from_numpy(r) for m, r in store.real(split).items()}
         self.holes = {m: values > 0 for m, (values, _) in store.non_finite(split).items()}
-        self.loaded = store.load(split, self.modalities) if in_memory else None
+        self.loaded = features_in_memory(store, split, self.modalities) if in_memory else None
 
     def __len__(self) -> int:
         return len(self.label)
