@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dhmd.nn.dictionary import SharedDictionary
+from dhmd.nn.dictionary import POOLS, SharedDictionary
 
 ONE = ("language",)
 
@@ -58,3 +58,14 @@ def test_temperature_divides_the_scores():
     hot.load_state_dict(cold.state_dict())
     active = [(d(x, {"language": None}).activations["language"] > 0).sum().item() for d in (cold, hot)]
     assert active[0] < active[1]
+
+
+def test_max_pooling_gives_the_gradients_of_all_scores():
+    torch.manual_seed(0)
+    queries, entries = torch.randn(2, 5, 6, requires_grad=True), torch.randn(16, 6, requires_grad=True)
+    mask = torch.tensor([[True] * 5, [False, True, True, False, False]])
+    pooled = (queries @ entries.T).masked_fill(~mask.unsqueeze(-1), -torch.inf).amax(dim=1)
+    wanted = torch.autograd.grad(pooled.square().sum(), (queries, entries))
+    found = POOLS["max"](queries, entries, mask)
+    torch.testing.assert_close(found, pooled)
+    torch.testing.assert_close(torch.autograd.grad(found.square().sum(), (queries, entries)), wanted)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dhmd.nn.sparsemax import sparsemax
-from dhmd.nn.temporal import masked_mean
+from dhmd.nn.temporal import cut, masked_mean
 
 Activation = Literal["sparsemax", "softmax", "sigmoid"]
 Pool = Literal["max", "mean", "sum"]
@@ -39,15 +39,26 @@ def _normalised_sigmoid(scores: Tensor) -> Tensor:
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"sparsemax": sparsemax, "softmax": _softmax, "sigmoid": _normalised_sigmoid}
 
 
-def _max(scores: Tensor, mask: Tensor | None) -> Tensor:
-    return (scores if mask is None else scores.masked_fill(~mask.unsqueeze(-1), -math.inf)).amax(dim=1)
+def _max(queries: Tensor, entries: Tensor, mask: Tensor | None) -> Tensor:
+    with torch.no_grad():  # each entry's best frame; gradients then concern that frame alone, not all scores
+        scores = entries @ queries.mT
+        if mask is not None:
+            scores = scores + torch.where(mask, 0.0, -math.inf).unsqueeze(1)
+        best = scores.argmax(dim=2)
+    frames = queries.gather(1, best.unsqueeze(2).expand(-1, -1, queries.shape[2]))
+    return (frames * entries).sum(dim=2)
 
 
-def _sum(scores: Tensor, mask: Tensor | None) -> Tensor:
-    return (scores if mask is None else scores * mask.unsqueeze(-1)).sum(dim=1)
+def _mean(queries: Tensor, entries: Tensor, mask: Tensor | None) -> Tensor:
+    return masked_mean(queries, mask) @ entries.T
 
 
-POOLS: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {"max": _max, "mean": masked_mean, "sum": _sum}
+def _sum(queries: Tensor, entries: Tensor, mask: Tensor | None) -> Tensor:
+    return (queries if mask is None else queries * mask.unsqueeze(-1)).sum(dim=1) @ entries.T
+
+
+POOLS: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {"max": _max, "mean": _mean, "sum": _sum}
+"""From queries (B, T, D), entries (K, D) and mask (B, T) to each entry's scores pooled over the real frames, (B, K)."""
 
 
 class SharedDictionary(nn.Module):
@@ -98,16 +109,16 @@ class SharedDictionary(nn.Module):
 
     def activate(self, modality: str, sequence: Tensor, mask: Tensor | None) -> Tensor:
         """Activations (B, K) of a modality's sequence (B, T, in_dim); 0 for a sample without a real frame."""
-        scores = self.query[modality](sequence) @ self.entries.T * self.scale
+        pooled = self.pool(self.query[modality](sequence), self.entries, mask) * self.scale
         if mask is None:
-            return self.activation(self.pool(scores, None))
+            return self.activation(pooled)
         present = mask.any(dim=1, keepdim=True)
-        pooled = torch.where(present, self.pool(scores, mask), 0)
-        return self.activation(pooled) * present
+        return self.activation(torch.where(present, pooled, 0)) * present
 
     def forward(self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor | None]) -> Codes:
         """Activations and codes of sequences (B, T_m, in_dim) by modality."""
-        activations = {m: self.activate(m, x.detach() if self.detach else x, masks[m]) for m, x in sequences.items()}
+        short = cut({m: x.detach() if self.detach else x for m, x in sequences.items()}, masks)
+        activations = {m: self.activate(m, x, short.masks[m]) for m, x in short.sequences.items()}
         raw = {m: a @ self.entries for m, a in activations.items()}
         return Codes(activations, {m: r / r.norm(dim=-1, keepdim=True).clamp(min=1e-10) for m, r in raw.items()})
 
