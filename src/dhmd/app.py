@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import re
 import shlex
@@ -30,6 +31,7 @@ VERBS = (
 )
 _typed: list[str] = []
 _begun = False  # whether Hydra has made a job's folder and called us
+_failed: DhmdError | None = None  # what a single job raised: from Hydra it would come behind a line about overrides
 
 
 def train_command(arguments: Sequence[str]) -> int:
@@ -89,7 +91,7 @@ def _job(cfg: DictConfig) -> float:
     from dhmd.training.together import train_together
     from dhmd.training.train import sweeping, train
 
-    global _begun
+    global _begun, _failed
     _begun = True
     sys.argv = _typed or sys.argv  # Lightning starts further processes by the command as typed
     if sweeping():
@@ -108,7 +110,10 @@ def _job(cfg: DictConfig) -> float:
     except Exception as error:
         if sweeping() and len(runs) == 1:
             RunFolder(Path(cfg.run_dir)).fail(str(error) if isinstance(error, DhmdError) else f"{type(error).__name__}: {error}")
-        raise
+        if sweeping() or not isinstance(error, DhmdError):
+            raise
+        _failed = error
+        return math.nan
     for result in results:
         if result.main:
             print_run(result.run_dir)
@@ -146,14 +151,16 @@ def _in_one_program(cfg: DictConfig) -> list[DictConfig]:
 
 
 def _run(arguments: Sequence[str]) -> None:
-    global _typed, _begun
-    _typed, _begun = sys.argv, False
+    global _typed, _begun, _failed
+    _typed, _begun, _failed = sys.argv, False, None
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come to us instead of being printed there
     sys.argv = ["dhmd", *arguments]  # Hydra reads it, and names the completion after it
     try:
         with _user_errors(arguments), guarded_composition():
             hydra.main(config_path=str(conf_dir()), config_name="train", version_base="1.3")(_job)()
+        if _failed is not None:
+            raise _failed
     finally:
         sys.argv, _typed = _typed, []
         if before is None:

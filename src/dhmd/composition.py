@@ -5,13 +5,14 @@ A config file from somebody else can set ``hydra.callbacks`` or a logging handle
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl  # the one place that every composition passes, each job's of a sweep too
 from omegaconf import DictConfig, OmegaConf
 
+from dhmd.config import conf_dir
 from dhmd.errors import UsageError
 
 CALLED = ("_target_", "class", "()", "factory")
@@ -44,11 +45,12 @@ def guarded_composition() -> Iterator[None]:
     """
     load = ConfigLoaderImpl.load_configuration
 
-    def checked(self: ConfigLoaderImpl, *args: Any, **kwargs: Any) -> DictConfig:
+    def checked(self: ConfigLoaderImpl, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any) -> DictConfig:
         try:
-            cfg = load(self, *args, **kwargs)
+            cfg = load(self, config_name, overrides, *args, **kwargs)
         except ValueError as error:
-            raise UsageError(f"the configuration cannot be composed: {str(error).strip().splitlines()[0]}") from error
+            said = str(error).strip().splitlines()[0]
+            raise UsageError(_of_null(overrides) or f"the configuration cannot be composed: {said}") from error
         refuse_foreign(OmegaConf.to_container(cfg.hydra, resolve=False), "hydra")
         return cfg
 
@@ -57,6 +59,18 @@ def guarded_composition() -> Iterator[None]:
         yield
     finally:
         ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
+
+
+def _of_null(overrides: Sequence[str]) -> str:
+    """What to say of a group that is to be null, which Hydra takes from files only, and does not name."""
+    for override in overrides:
+        group, _, value = override.lstrip("+").partition("=")
+        files = sorted((conf_dir() / group.partition("@")[0]).glob("*.yaml")) if value.strip().lower() == "null" else []
+        if files:
+            names = [file.stem for file in files]
+            none = f"{group}=full for nothing taken away" if group == "ablation" else f"leave {group} out for what it is by itself"
+            return f"{override}: expected one of {', '.join(names)}; {none}"
+    return ""
 
 
 def refuse_foreign(node: Any, path: str) -> None:
