@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
-import os
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -25,6 +22,7 @@ from dhmd.data.layouts import SPLITS
 from dhmd.data.problem import problem
 from dhmd.data.progress import Advance, silent
 from dhmd.data.ranges import CHUNK
+from dhmd.data.raw_file import RawFile
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -48,6 +46,9 @@ class Store:
 
     def __init__(self, path: Path, modalities: Mapping[str, str] | Sequence[str] | None = None) -> None:
         self.path = Path(path)
+        self._file = RawFile(self.path)  # nobody closes it by hand: a store lives as long as its data module
+        # the file that is open, and where in it each split's modalities begin
+        self._placed: tuple[IO[bytes], dict[tuple[str, str], int]] | None = None
         with self._open() as file:
             self._check_schema(file)
             about = json.loads(bytes(file.attrs["about"]))
@@ -60,10 +61,8 @@ class Store:
             self.text_only = bool(about["text_only"]) and LANGUAGE in self.keys
             self.notes: list[str] = list(about["notes"])
 
-    _opened: tuple[int, io.FileIO, dict[tuple[str, str], int]] | None = None  # by process id
-
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("_maps", "_opened")}
+        return {k: v for k, v in self.__dict__.items() if k != "_maps"} | {"_placed": None}
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -176,20 +175,14 @@ class Store:
 
     def _fill(self, x: npt.NDArray[np.float32], split: str, modality: str, row: int) -> None:
         """Read the bytes of ``x`` from the file, from a row on."""
-        if self._opened is None or self._opened[0] != os.getpid():
-            file = self.path.open("rb", buffering=0)
-            weakref.finalize(self, file.close)  # a store lives as long as its data module; nobody closes it by hand
+        file = self._file.opened()
+        if self._placed is None or self._placed[0] is not file:
             # looked up in this very file: another process may have put a new one in its place
-            self._opened = os.getpid(), file, self._offsets(file)
-        _, file, offsets = self._opened
+            self._placed = file, self._offsets(file)
         shape = self._shapes[split, modality]
-        file.seek(offsets[split, modality] + row * math.prod(shape[1:]) * 4)
-        view, got = memoryview(x.data).cast("B"), 0
-        while got < len(view):
-            more = file.readinto(view[got:]) if 0 <= row < shape[0] else 0
-            if not more:
-                raise self._damaged(f"a file that ends before row {row} of {split}/features/{modality}")
-            got += more
+        offset = self._placed[1][split, modality] + row * math.prod(shape[1:]) * 4
+        if not (0 <= row < shape[0] and self._file.fill(x, offset)):
+            raise self._damaged(f"a file that ends before row {row} of {split}/features/{modality}")
 
     def _offsets(self, file: IO[bytes]) -> dict[tuple[str, str], int]:
         with self._open(file) as store:

@@ -9,12 +9,9 @@ it and a checksum of the states are compared whenever the file is opened.
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
-import os
-import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +24,7 @@ from dhmd.data.convert import cache_folder
 from dhmd.data.hdf5 import VERSION
 from dhmd.data.patient_file import PatientFile
 from dhmd.data.progress import progress
+from dhmd.data.raw_file import RawFile
 from dhmd.data.tokens import Tokens
 from dhmd.errors import DataError
 from dhmd.locking import alone
@@ -87,23 +85,19 @@ class Texts:
 
 @dataclass(frozen=True)
 class StatesFile:
-    """Reads the hidden states of texts from a file that was checked; each process opens it for itself.
+    """Reads the hidden states of texts from a file that was checked.
 
     Attributes:
-        path: the file.
+        file: where they are.
         offset: of the array's first byte.
         shape: (R, H).
         held: the array, where it is held in memory.
     """
 
-    path: Path
+    file: RawFile
     offset: int
     shape: tuple[int, int]
     held: States | None
-    _opened: dict[int, io.FileIO] = field(default_factory=dict)  # by process id
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_opened": {}}
 
     def fill(self, out: States, first: int) -> None:
         """Put the rows from ``first`` on into ``out`` (r, H).
@@ -113,18 +107,8 @@ class StatesFile:
         """
         if self.held is not None:
             out[:] = self.held[first : first + len(out)]
-            return
-        file = self._opened.get(os.getpid())
-        if file is None:
-            file = self._opened[os.getpid()] = self.path.open("rb", buffering=0)
-            weakref.finalize(self, file.close)
-        file.seek(self.offset + first * self.shape[1] * 4)
-        view, got = memoryview(out.data).cast("B"), 0
-        while got < len(view):
-            more = file.readinto(view[got:])
-            if not more:
-                raise DataError(f"{self.path}: it ends before row {first + len(out)}; delete this file, it is made again")
-            got += more
+        elif not self.file.fill(out, self.offset + first * self.shape[1] * 4):
+            raise DataError(f"{self.file.path}: it ends before row {first + len(out)}; delete this file, it is made again")
 
 
 @dataclass(frozen=True)
@@ -232,7 +216,7 @@ def _open(path: Path, key: str, texts: Texts, in_memory: bool) -> StatesFile:
                 held[first : first + len(block)] = block
         if digest.hexdigest() != said["sha256"]:
             raise ValueError("its bytes have changed")
-    return StatesFile(path, offset, (rows, width), held)
+    return StatesFile(RawFile(path), offset, (rows, width), held)
 
 
 def _write(path: Path, key: str, texts: Texts, encoder: Encoder) -> None:
