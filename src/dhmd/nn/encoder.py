@@ -23,6 +23,7 @@ from dhmd.nn.replicas import jointly, mapped
 from dhmd.nn.temporal import real_index
 
 LONG = 512  # frames from which on oneDNN's convolution is slow
+FEW = 16  # images below which torch takes another library where it has one thread
 
 
 class Rates(NamedTuple):
@@ -40,8 +41,8 @@ def grouped_linear(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) 
         rows = x.reshape(batch * frames, groups, inside).transpose(0, 1)
         found = torch.baddbmm(bias.unsqueeze(1), rows, weight.mT)
         return (found.relu_() if relu else found).transpose(0, 1).reshape(batch, frames, groups, -1)
-    # oneDNN's convolution over single frames multiplies narrow matrices at up to twice the rate of torch.bmm, long ones in pieces
-    pieces = 1 if torch.compiler.is_compiling() else gcd(frames, 2 ** (frames // LONG).bit_length())
+    # oneDNN's convolution over single frames multiplies narrow matrices at up to twice the rate of torch.bmm, long or few ones in pieces
+    pieces = 1 if torch.compiler.is_compiling() else gcd(frames, 2 ** max(frames // LONG, (FEW - 1) // batch).bit_length())
     image = x.reshape(batch * pieces, frames // pieces, groups * inside).mT.unsqueeze(2)
     found = F.conv2d(image, weight.reshape(-1, inside, 1, 1), bias.flatten(), groups=groups)
     return (found.relu_() if relu else found).squeeze(2).mT.reshape(batch, frames, groups, -1)
