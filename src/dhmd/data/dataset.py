@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,23 +13,9 @@ from torch.utils.data import Dataset
 
 from dhmd.batch import LANGUAGE, FeatureBatch
 from dhmd.data.in_memory import in_memory as features_in_memory
-from dhmd.data.statistics import varies
+from dhmd.data.standardisation import Scaling
 from dhmd.data.store import Store
 from dhmd.data.text_states import TextStates
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """Mean and standard deviation (d,) of one modality's features, over the real frames of train."""
-
-    mean: Tensor
-    std: Tensor
-
-    @classmethod
-    def of(cls, statistics: npt.NDArray[np.float64]) -> Scaling:
-        """From (3, d) count, mean, deviation; a feature that does not vary keeps its scale and is only centred."""
-        _, mean, std = statistics
-        return cls(torch.from_numpy(mean).float(), torch.from_numpy(np.where(varies(statistics), std, 1.0)).float())
 
 
 class FeatureDataset(Dataset[FeatureBatch]):

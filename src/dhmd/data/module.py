@@ -15,14 +15,14 @@ from dhmd.batch import FeatureSpec, Task
 from dhmd.data.catalog import which_file
 from dhmd.data.checks import check_alignment, constant_modalities, refuse_non_finite, task_labels, unpublished, zeroed_values
 from dhmd.data.convert import open_or_convert
-from dhmd.data.dataset import FeatureDataset, Scaling
+from dhmd.data.dataset import FeatureDataset
 from dhmd.data.demo import synthetic_store
 from dhmd.data.description import describe
-from dhmd.data.fit import check_fit, feature_set
 from dhmd.data.keys import check_wanted, keys_in
 from dhmd.data.loader import FeatureLoader
 from dhmd.data.options import check_choices, synthetic_options
 from dhmd.data.resplit import VIDEO, Resplit, ResplitStore
+from dhmd.data.standardisation import Standardisation
 from dhmd.data.statistics import few_samples
 from dhmd.data.store import Store
 from dhmd.data.text_states import Encoder, TextStates, text_states
@@ -105,13 +105,10 @@ class FeatureDataModule(LightningDataModule):
         self.layout, self.resplit = layout, Resplit(folds, fold, group_by, test_groups)
         self.batch_size, self.seed, self.num_workers, self.in_memory = batch_size, seed, num_workers, in_memory
         self.task, self.label_range = task, (float(label_range[0]), float(label_range[1]))
-        self.standardise, self.non_finite = standardise, non_finite
+        self.standardisation, self.non_finite = Standardisation(standardise), non_finite
         self.tokens_from, self.tokenizer, self.tokens_required = tokens, tokenizer, tokens_required
         self.warnings: list[str] = []
         self._store: Store | None = None
-        self._scaling: dict[str, Scaling] | None = None
-        self._scaling_loaded = False
-        self._trained_on: Mapping[str, Any] | None = None
         self._labels: dict[str, torch.Tensor] = {}
         self._tokens: dict[str, Tokens] | None = None
         self._datasets: dict[str, FeatureDataset] = {}
@@ -150,10 +147,7 @@ class FeatureDataModule(LightningDataModule):
         self.warnings = [*store.notes, *few, *zeroed_values(store), *constant_modalities(store), *unpublished(store, self.expects)]
         for warning in self.warnings:
             log.warning("%s: %s", self.name, warning)
-        if self.standardise and not self._scaling_loaded:
-            self._scaling = {m: Scaling.of(store.statistics(m)) for m in store.modalities}
-        if self._trained_on is not None:
-            check_fit(store, file, self._trained_on)
+        self.standardisation.fit(store, file)
         self._store = store
         self.spec = FeatureSpec(dims=store.dims, lengths=store.lengths, task=self.task, n_classes=n_classes, aligned=aligned)
         self.use_tokenizer(self.tokenizer, self.tokens_required)
@@ -237,7 +231,7 @@ class FeatureDataModule(LightningDataModule):
             "path": None if self.path is None else str(self.path),
             **said,
             "label_range": list(self.label_range),
-            "standardised": self._scaling is not None,
+            "standardised": self.standardisation.scaling is not None,
             "tokens": self._tokens is not None,
             "warnings": list(self.warnings),
         }
@@ -257,7 +251,8 @@ class FeatureDataModule(LightningDataModule):
             if self._encoder is not None and self._tokens is not None and self._states is None:
                 self._states = text_states(self._tokens, *self._encoder, self.store.path, self.in_memory)
             states = None if self._states is None else self._states[split]
-            self._datasets[split] = FeatureDataset(self.store, split, self._labels[split], tokens, self._scaling, self.in_memory, states)
+            scaling = self.standardisation.scaling
+            self._datasets[split] = FeatureDataset(self.store, split, self._labels[split], tokens, scaling, self.in_memory, states)
         return self._datasets[split]
 
     def train_dataloader(self) -> FeatureLoader:
@@ -284,9 +279,7 @@ class FeatureDataModule(LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """The standardisation, so that a checkpoint scales other data as it scaled its training data, and what these were."""
-        scaling = {m: {"mean": s.mean, "std": s.std} for m, s in (self._scaling or {}).items()}
-        own = None if self._store is None else feature_set(self._store, str(self.name))
-        return {"scaling": scaling, "trained_on": self._trained_on or own}
+        return self.standardisation.state(self._store, str(self.name))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the standardisation of a checkpoint instead of one's own; features stay raw if they were raw there.
@@ -294,9 +287,7 @@ class FeatureDataModule(LightningDataModule):
         Raises:
             DataError: its modalities or widths are not those of this data.
         """
-        scaling = {m: Scaling(torch.as_tensor(s["mean"]), torch.as_tensor(s["std"])) for m, s in state_dict["scaling"].items()}
-        self._scaling, self._scaling_loaded, self._datasets = scaling or None, True, {}
-        of_scaling = {"dims": {m: len(s.mean) for m, s in scaling.items()}} if scaling else None
-        self._trained_on = state_dict.get("trained_on") or of_scaling
-        if self._store is not None and self._trained_on is not None:
-            check_fit(self._store, self.path or self._store.path, self._trained_on)
+        self.standardisation.load(state_dict)
+        self._datasets = {}
+        if self._store is not None:
+            self.standardisation.check(self._store, self.path or self._store.path)

@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from dhmd.batch import FeatureBatch
-from dhmd.data.dataset import Scaling
 from dhmd.data.problem import problem
+from dhmd.data.standardisation import Scaling, scaling_of
 
 Place = Callable[[str, int], tuple[Path | str, str, str]]
 
@@ -32,9 +31,7 @@ class Preparation:
     @classmethod
     def of_run(cls, data_state: Mapping[str, Any] | None, data_config: Mapping[str, Any]) -> Preparation:
         """From what a checkpoint keeps of the data module, and the configuration of that."""
-        scaling = (data_state or {}).get("scaling", {})
-        tensors = {m: Scaling(torch.as_tensor(s["mean"]), torch.as_tensor(s["std"])) for m, s in scaling.items()}
-        return cls(tensors, data_config["non_finite"])
+        return cls(scaling_of(data_state or {}), data_config["non_finite"])
 
     def check(self, features: Mapping[str, Tensor], where: Place | None = None) -> None:
         """Refuse what the run's policy refuses.
