@@ -62,11 +62,11 @@ def test_a_replica_leaves_the_record_of_a_run_by_itself(overrides, tiny, tmp_pat
 def test_each_has_its_own_schedule_and_stops_by_itself(tiny, tmp_path):
     of = {"still": "optimisation.lr=0.0", "moving": "optimisation.lr=1.0e-3"}
     common = ("callbacks.early_stopping.patience=2", "optimisation.patience=0", "trainer.max_epochs=4")
-    results = train_together([tiny(tmp_path / name, lr, *common) for name, lr in of.items()])
+    results = train_together([tiny(tmp_path / name, lr, *common, model="dmd") for name, lr in of.items()])
     rows = {name: history(result.run_dir) for name, result in zip(of, results, strict=True)}
     assert len(rows["still"]) == 3 < len(rows["moving"])
     for name, lr in of.items():
-        alone = train(tiny(tmp_path / f"{name} alone", lr, *common))
+        alone = train(tiny(tmp_path / f"{name} alone", lr, *common, model="dmd"))
         same_record(tmp_path / name, alone.run_dir, 1e-3)
 
 
