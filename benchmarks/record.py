@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks.sections import attention, data, gpu, kernels, lengths, precision, replicas, start, steps
+from benchmarks.sections import attention, data, gpu, kernels, lengths, precision, profile, replicas, start, steps
 from dhmd.atomic import write_text
 from dhmd.errors import RunError
 from dhmd.evaluation.markers import check_between_markers, update_between_markers
@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_name("results.json")
 SECTIONS: dict[str, ModuleType] = {
     "steps": steps,
+    "profile": profile,
     "lengths": lengths,
     "replicas": replicas,
     "attention": attention,
