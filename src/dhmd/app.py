@@ -73,13 +73,14 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Di
         return _composed([*overrides, *path])
 
 
-def _composed(overrides: Sequence[str]) -> DictConfig:
+def _composed(overrides: Sequence[str], name: str = "train") -> DictConfig:
     """By the Hydra that there is, with where its configurations come from."""
-    cfg = hydra.compose("train", list(overrides), return_hydra_config=True)
+    cfg = hydra.compose(name, list(overrides), return_hydra_config=True)
     choices = cfg.hydra.runtime.choices
     OmegaConf.set_struct(cfg, False)
-    for name in set(cfg.labels) - {"data"}:  # what ${hydra:...} says inside `dhmd train`
-        cfg.labels[name] = choices.get(name)
+    for name in set(cfg.labels) - {"data"}:
+        if OmegaConf.is_interpolation(cfg.labels, name):  # what ${hydra:...} says inside `dhmd train`
+            cfg.labels[name] = choices.get(name)
     del cfg["hydra"]
     return cfg
 
@@ -96,10 +97,10 @@ def _job(cfg: DictConfig) -> float:
     sys.argv = _typed or sys.argv  # Lightning starts further processes by the command as typed
     if sweeping():
         cfg.resume = True  # the same command again continues what is half done
-    runs = [cfg]
+    runs, swept = [cfg], OmegaConf.select(cfg, "trainer.beside") is not None
     try:
         runs = _in_one_program(cfg)
-        results = [train(cfg)] if len(runs) == 1 else train_together(runs)
+        results = [train(cfg)] if len(runs) == 1 else train_together(runs, swept)
     except KeyboardInterrupt:
         if not sweeping() and any(RunFolder(Path(run.run_dir)).started for run in runs):
             again = (
@@ -127,24 +128,26 @@ def _in_one_program(cfg: DictConfig) -> list[DictConfig]:
     from dhmd.config import to_plain
     from dhmd.sweeps.folder import read_jobs, write_sweep
     from dhmd.sweeps.naming import quoted
-    from dhmd.training.replicas import replicas_of, seeds_of
+    from dhmd.training.replicas import replicas_of
+    from dhmd.training.train import validated
 
-    count, beside = replicas_of(to_plain(cfg)), cfg.trainer.get("beside")
+    count = replicas_of(to_plain(cfg))
     if count == 1:
         return [cfg]
-    folder = Path(cfg.run_dir)
-    if beside is None:
-        seeds = {f"seed-{seed}": seed for seed in seeds_of(cfg.seed, count)}
-        given = [str(o) for o in HydraConfig.get().overrides.task]
-        write_sweep(folder, {name: [*given, f"seed={seed}"] for name, seed in seeds.items()}, shlex.join(["dhmd", *sys.argv[1:]]))
-        runs = []
-        for name, seed in seeds.items():
-            run = copy.deepcopy(cfg)
-            run.seed, run.run_dir = seed, str(folder / name)
-            runs.append(run)
+    folder, hydras = Path(cfg.run_dir), HydraConfig.get()
+    if cfg.trainer.get("beside") is None:
+        runs = [copy.deepcopy(cfg) for _ in range(count)]
+        for number, run in enumerate(runs):
+            run.seed = validated(to_plain(cfg))["seed"] + number
+            run.run_dir = str(folder / f"seed-{run.seed}")
+            validated(to_plain(run))
+        given, command = [str(o) for o in hydras.overrides.task], shlex.join(["dhmd", *sys.argv[1:]])
+        write_sweep(folder, {Path(run.run_dir).name: [*given, f"seed={run.seed}"] for run in runs}, command)
     else:
         jobs, resume = read_jobs(folder.parent), f"resume={str(cfg.resume).lower()}"
-        runs = [cfg, *(_composed([*jobs[name], resume, f"run_dir={quoted(folder.parent / name)}"]) for name in beside)]
+        where = [str(o) for o in hydras.overrides.hydra if str(o).lstrip("+").startswith("hydra.searchpath")]
+        own = {name: f"run_dir={quoted(folder.parent / name)}" for name in cfg.trainer.beside}
+        runs = [cfg, *(_composed([*where, *jobs[name], resume, path], str(hydras.job.config_name)) for name, path in own.items())]
     for run in runs:  # a run is continued by itself, if need be
         run.trainer.replicas, run.trainer.beside = 1, None
     return runs

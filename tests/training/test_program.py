@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from dhmd.errors import UsageError
+from dhmd.losses import Objective
 from dhmd.nn.replicas import mapped, of_all, replicas, side_by_side
 from dhmd.training.program import Pair, forward_together
 from models.presets import batch, build
@@ -76,6 +78,41 @@ def test_weights_of_terms_may_differ():
     totals = [terms["total"] for _, terms in found]
     torch.testing.assert_close(totals[1] - totals[0], found[0][1]["margin"])
     assert found[0][1]["margin"] > 0
+
+
+def test_what_is_not_trained_is_each_ones_own_where_it_differs():
+    """A random projection, for example; a part that stays in evaluation mode does."""
+    pairs = [Pair(*build("dmd", seed=k)).train() for k in range(2)]
+    for k, pair in enumerate(pairs):
+        pair.network.projection["vision"].register_buffer("offset", torch.full((8,), float(k)))
+        pair.network.projection["vision"].register_forward_hook(lambda module, _, out: (out[0] + module.offset, out[1]))
+        pair.network.projection.requires_grad_(False)
+        pair.network.homogeneous.eval()
+    data = [batch(6, seed=0)] * 2
+    together = forward_together(pairs, data, [torch.Generator().manual_seed(k) for k in range(2)])
+    for k, (pair, (outputs, _)) in enumerate(zip(pairs, together, strict=True)):
+        torch.manual_seed(k)
+        torch.testing.assert_close(outputs.prediction, pair(data[k])[0].prediction)
+
+
+def test_a_term_without_weight_gives_no_gradient_not_one_of_zero():
+    def root(outputs, label):
+        return outputs.prediction.mul(0).square().sum().sqrt()  # its derivative is infinite
+
+    parts = [build("dmd", seed=k) for k in range(2)]
+    pairs = [Pair(network, Objective(weights={"task_fused": 1.0, "root": 0.0}, terms={"root": root})) for network, _ in parts]
+    together = forward_together(pairs, [batch()] * 2, [torch.Generator()] * 2)
+    torch.autograd.backward([terms["total"] for _, terms in together])
+    for pair in pairs:
+        assert all(p.grad is None or p.grad.isfinite().all() for p in pair.parameters())
+        assert pair.network.decoupling.similarity["language"].weight.grad is None  # which no term with a weight reads
+
+
+def test_running_means_are_refused():
+    network, objective = build("dmd")
+    network.norm = torch.nn.BatchNorm1d(3)
+    with pytest.raises(UsageError, match="norm is a BatchNorm"):
+        Pair(network, objective)
 
 
 def test_masks_of_one_replica_do_not_depend_on_the_others():

@@ -1,5 +1,6 @@
 """Runs that take turns and meet at their steps."""
 
+import copy
 import os
 import random
 import signal
@@ -69,6 +70,55 @@ def test_a_failing_step_fails_all_that_share_it():
         return "went on"
 
     assert run_together([work, work]) == ["went on", "went on"]
+
+
+def test_what_cannot_be_one_program_is_done_one_by_one(caplog):
+    class Counting(torch.nn.Module):
+        def __init__(self, network, limit):
+            super().__init__()
+            self.network, self.limit = network, limit
+
+        def forward(self, data):
+            outputs = self.network(data)
+            if outputs.prediction.abs().max().item() > self.limit:  # a number of each one's own, which vmap has not
+                raise ValueError("too large")
+            return outputs
+
+    def work(limit):
+        def go(program):
+            network, objective = build("dmd")
+            network, found = Counting(network, limit).eval(), []
+            found.append(program.forward(network, objective, batch(6))[1]["total"].item())
+            return found
+
+        return go
+
+    small, first, second = run_together([work(0.0), work(1e9), work(1e9)])
+    assert isinstance(small, ValueError)
+    assert first == second
+    assert "3 steps could not be one program" in caplog.text
+
+
+def test_a_loss_without_gradients_is_ones_own_failure():
+    def work(weight):
+        def go(program):
+            network, objective = build("dmd")
+            _, terms = program.forward(network, objective, batch(6))
+            program.backward(terms["total"] if weight else terms["total"].detach())
+            return network.head.out.weight.grad is not None
+
+        return go
+
+    without, found = run_together([work(0), work(1)])
+    assert isinstance(without, RuntimeError)
+    assert found is True
+
+
+def test_a_copied_module_is_alone():
+    def work(program):
+        return type(copy.deepcopy(program)).__name__
+
+    assert run_together([work, work]) == ["Alone", "Alone"]
 
 
 def test_modes_are_those_of_the_asking_thread():

@@ -108,6 +108,31 @@ def test_a_sweep_trains_what_is_alike_in_one_program(tmp_path, monkeypatch, caps
             assert config["run_dir"].endswith(f"layers-{layers},seed-{seed}")
 
 
+def test_what_a_sweep_says_reaches_the_jobs_beside(tmp_path, monkeypatch):
+    """Further folders of configurations, another name of the first file, labels of one's own; replicas may vary, too."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own").mkdir()
+    lines = "defaults:\n  - train\n  - _self_\noptimisation:\n  lr: 0.005\nlabels:\n  model: mine\n"
+    (tmp_path / "own" / "other.yaml").write_text(lines)
+    flags = ["--config-dir", "own", "--config-name", "other"]
+    sizes = [o for o in TINY if not o.startswith("optimisation.lr")]
+    varied = ["seed=1,2", "trainer.replicas=1,2", "hydra.sweep.dir=s", "evaluate_test=false"]
+    assert main(["train", "-m", *sizes, *DICTIONARIES, "trainer.max_epochs=1", *varied, *flags]) == 0
+    for count in (1, 2):
+        for seed in (1, 2):
+            found = yaml.safe_load((tmp_path / "s" / f"seed-{seed},replicas-{count}" / "config.yaml").read_text())
+            assert (found["optimisation"]["lr"], found["labels"]["model"], found["seed"]) == (0.005, "mine", seed)
+
+
+def test_what_is_refused_leaves_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command = ["train", *TINY, *DICTIONARIES, "trainer.replicas=2", "hydra.run.dir=here"]
+    assert main([*command, "trainer.precision=64"]) == 2
+    assert main([*command, "seed=4294967295"]) == 2
+    assert "from 0 to 2**32 - 1" in capsys.readouterr().err
+    assert not [path for path in (tmp_path / "here").rglob("*") if path.is_file()]
+
+
 def config(**changes):
     base = {
         "seed": 1,
@@ -131,6 +156,12 @@ def test_what_differs_in_seeds_and_weights_is_of_one_make():
         assert make_of(config(**same)) == first
     for other in ({"model__width": 16}, {"objective__margin": 0.2}, {"data__batch_size": 8}, {"trainer__precision": "bf16-mixed"}):
         assert make_of(config(**other)) != first
+
+
+def test_weight_decay_wants_the_same_terms():
+    decaying = {"optimisation__weight_decay": 0.1}
+    without, half, full = (config(objective__weights={"margin": w}, **decaying) for w in (0.0, 0.5, 1.0))
+    assert make_of(half) == make_of(full) != make_of(without)
 
 
 def test_sets_are_no_larger_than_said():

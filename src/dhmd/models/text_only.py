@@ -6,6 +6,8 @@ from torch import nn
 
 from dhmd.batch import LANGUAGE, FeatureBatch, FeatureSpec
 from dhmd.errors import UsageError
+from dhmd.models.options import MAX_RATE, within
+from dhmd.nn.dropout import dropout as drop
 from dhmd.nn.temporal import masked_mean
 from dhmd.nn.text import GivenFeatures
 from dhmd.outputs import Outputs
@@ -32,14 +34,15 @@ class TextOnly(nn.Module):
             raise UsageError(f"model=text_only reads the modality {LANGUAGE!r}; the data has {', '.join(spec.modalities)}")
         spec = self.text_encoder.encoded(spec)  # type: ignore[operator]
         self.modalities = (LANGUAGE,)
-        self.dropout = nn.Dropout(dropout)
+        within(dropout, 0, MAX_RATE, "model.dropout")
+        self.rate = dropout
         self.head = nn.Linear(spec.dims[LANGUAGE], spec.out_dim)
 
     def forward(self, batch: FeatureBatch) -> Outputs:
         """Predict a batch."""
         batch = self.text_encoder(batch)
         mean = masked_mean(batch.features[LANGUAGE], batch.masks[LANGUAGE])
-        return Outputs(prediction=self.head(self.dropout(mean)))
+        return Outputs(prediction=self.head(drop(mean, self.rate, self.training)))
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Trained parameters by group: text_encoder (if any), network."""

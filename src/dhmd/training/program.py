@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from itertools import chain
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dhmd.batch import FeatureBatch
-from dhmd.errors import RunError
+from dhmd.errors import RunError, UsageError
 from dhmd.losses.objective import Objective, Term
 from dhmd.nn.replicas import side_by_side
 from dhmd.outputs import Outputs, map_samples
@@ -66,6 +68,22 @@ class Pair(nn.Module):
     def __init__(self, network: nn.Module, objective: Objective) -> None:
         super().__init__()
         self.network, self.objective = network, objective
+        self._unequal: dict[tuple[int, ...], set[str]] = {}
+        for name, module in network.named_modules():
+            if isinstance(module, _BatchNorm):
+                raise UsageError(
+                    f"trainer.replicas: {name or type(network).__name__} is a BatchNorm, whose running means are one program's; use 1"
+                )
+
+    def names_apart(self, pairs: Sequence[Pair]) -> list[str]:
+        """What each of the pairs has for itself: parameters that some train, and what else is not equal in all."""
+        fixed = {name: x for name, x in chain(self.named_parameters(), self.named_buffers()) if not x.requires_grad}
+        others = tuple(id(pair) for pair in pairs)
+        if others not in self._unequal:  # looked at once: nothing changes them
+            theirs = [dict(chain(pair.named_parameters(), pair.named_buffers())) for pair in pairs]
+            self._unequal[others] = {name for name, x in fixed.items() if not all(torch.equal(x, one[name]) for one in theirs)}
+        trained = {name: None for pair in pairs for name, p in pair.named_parameters() if p.requires_grad}
+        return [*trained, *(name for name in self._unequal[others] if name not in trained)]
 
     def forward(self, batch: FeatureBatch) -> tuple[Outputs, list[Term]]:
         """Outputs and unweighted terms."""
@@ -84,8 +102,8 @@ def forward_together(pairs: Sequence[Pair], batches: Sequence[FeatureBatch], gen
     Returns:
         For each replica what it gives alone, up to rounding.
     """
-    trained = [{name: p for name, p in pair.named_parameters() if p.requires_grad} for pair in pairs]
-    weights = {name: torch.stack([one[name] for one in trained]) for name in trained[0]}
+    own = [dict(chain(pair.named_parameters(), pair.named_buffers())) for pair in pairs]
+    weights = {name: torch.stack([one[name] for one in own]) for name in pairs[0].names_apart(pairs)}
     given = [x.name for x in fields(FeatureBatch) if x.name != "encoded" and getattr(batches[0], x.name) is not None]
     data = {name: _stacked([getattr(batch, name) for batch in batches]) for name in given}
     templates: list[tuple[Outputs, list[Term]]] = []
@@ -96,13 +114,17 @@ def forward_together(pairs: Sequence[Pair], batches: Sequence[FeatureBatch], gen
         templates.append((outputs, terms))
         leaves: list[Tensor] = []
         map_samples(outputs, leaves.append)
-        return torch.stack([t.value for t in terms]), *leaves
+        return (*(t.value for t in terms), *leaves)
 
     with side_by_side(generators):
-        values, *leaves = torch.vmap(one, randomness="different")(weights, data)
+        found = torch.vmap(one, randomness="different")(weights, data)
     outputs, terms = templates[0]
+    values, leaves = found[: len(terms)], found[len(terms) :]
     return [
-        (_of_one(outputs, [leaf[k] for leaf in leaves]), pair.objective.weighted(_of_one_term(terms, values[k])))
+        (
+            _of_one(outputs, [leaf[k] for leaf in leaves]),
+            pair.objective.weighted([term._replace(value=value[k]) for term, value in zip(terms, values, strict=True)]),
+        )
         for k, pair in enumerate(pairs)
     ]
 
@@ -122,10 +144,6 @@ def _of_one(outputs: Outputs, leaves: Sequence[Tensor]) -> Outputs:
     left = iter(leaves)
     own: Outputs = map_samples(outputs, lambda _: next(left))
     return own
-
-
-def _of_one_term(terms: Sequence[Term], values: Tensor) -> list[Term]:
-    return [term._replace(value=value) for term, value in zip(terms, values.unbind(), strict=True)]
 
 
 def _stacked(values: Sequence[object]) -> object:

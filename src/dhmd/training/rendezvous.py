@@ -7,11 +7,14 @@ begin or end together: whoever stops early is no more waited for.
 
 from __future__ import annotations
 
+import logging
 import random
-from collections.abc import Callable, Hashable, Sequence
-from contextlib import AbstractContextManager
+import signal
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, fields
-from threading import Semaphore, Thread, current_thread
+from functools import lru_cache
+from threading import Event, Semaphore, Thread, current_thread, main_thread
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -21,6 +24,7 @@ from torch import Tensor, nn
 from dhmd.batch import FeatureBatch
 from dhmd.training.program import Alone, Found, Pair, forward_together
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 PREFIX = "replica "
 
@@ -98,8 +102,13 @@ class Beside:
         """Outputs and losses."""
         if self._pair is None or self._pair.network is not network:
             self._pair = Pair(network, objective)  # type: ignore[arg-type]
-        found: Found = self._run.ask(_Forward(self._pair.train(network.training), batch, _Mode.of(batch)))
+        self._pair.training = network.training  # by itself: a part that is to stay in evaluation mode does
+        found: Found = self._run.ask(_Forward(self._pair, batch, _Mode.of(batch)))
         return found
+
+    def __deepcopy__(self, memo: Any) -> Alone:
+        """A copy of a module, as averaging of weights makes, is not one of the runs."""
+        return Alone()
 
     def backward(self, loss: Tensor) -> None:
         """Backward."""
@@ -123,26 +132,21 @@ class _Run(Generic[T]):
     answer: Any = None
     outcome: T | BaseException | None = None
     randomness: _Randomness = field(default_factory=_Randomness.now)
-    busy: bool = False
     _go: Semaphore = field(default_factory=lambda: Semaphore(0))
     _paused: Semaphore = field(default_factory=lambda: Semaphore(0))
     _thread: Thread | None = None
 
     def turn(self) -> None:
         """Let it go on until it asks again or ends."""
-        self.asked, self.busy = None, True
+        self.asked = None
         self.randomness.restore()
         if self._thread is None:
             self._thread = Thread(target=self._work, name=f"{PREFIX}{self.number}", daemon=True)
             self._thread.start()
         else:
             self._go.release()
-        self.pause()
-
-    def pause(self) -> None:
-        """Wait until its turn is over."""
         self._paused.acquire()
-        self.busy, self.randomness = False, _Randomness.now()
+        self.randomness = _Randomness.now()
 
     def ask(self, request: _Forward | _Backward | _End) -> Any:
         """In the run's thread: hand over, and come back with the answer."""
@@ -174,15 +178,15 @@ def run_together(works: Sequence[Callable[[Beside], T]]) -> list[T | BaseExcepti
         KeyboardInterrupt: in this thread; the works are ended first, each by `Ended`.
     """
     runs = [_Run(work, number) for number, work in enumerate(works)]
-    try:
+    with _interrupted_between_turns() as interrupted:
         ready = runs
         while ready:
             for run in ready:
                 run.turn()
+                if interrupted.is_set():
+                    _end(runs)
+                    raise KeyboardInterrupt
             ready = _answered([run for run in runs if run.asked is not None])
-    except BaseException:
-        _end(runs)
-        raise
     return [run.outcome for run in runs]  # type: ignore[misc]
 
 
@@ -201,17 +205,38 @@ def _answered(waiting: Sequence[_Run[Any]]) -> list[_Run[Any]]:
     for group in groups.values():
         try:
             answers = _together(group)
-        except Exception as error:  # it is theirs who asked
-            answers = [error] * len(group)
+        except Exception as error:
+            if len(group) > 1 and isinstance(group[0].asked, _Forward):
+                _warn(f"{len(group)} steps could not be one program and are taken one by one: {str(error).partition(chr(10))[0]}")
+            answers = [_by_itself(run, error) for run in group]
         for run, answer in zip(group, answers, strict=True):
             run.answer = answer
     return training or list(waiting)
 
 
+@lru_cache(maxsize=100)
+def _warn(message: str) -> None:
+    """Once, not in every step."""
+    log.warning(message)
+
+
+def _by_itself(run: _Run[Any], error: Exception) -> Any:
+    """What a run gets where several cannot be one program, and a failure that is its own alone."""
+    if isinstance(run.asked, _Backward):
+        return error  # what the loss was computed from is gone
+    try:
+        return _together([run])[0]
+    except Exception as own:
+        return own
+
+
 def _together(group: Sequence[_Run[Any]]) -> Sequence[Any]:
-    if losses := [run.asked.loss for run in group if isinstance(run.asked, _Backward)]:
-        torch.autograd.backward(losses)
-    forward = [run.asked for run in group if isinstance(run.asked, _Forward)]
+    asked = [run.asked for run in group]
+    if isinstance(asked[0], _Backward):
+        losses = [one.loss for one in asked if isinstance(one, _Backward)]
+        torch.autograd.backward([loss for loss in losses if loss.requires_grad])
+        return [None if loss.requires_grad else RuntimeError("the loss depends on no parameter that is trained") for loss in losses]
+    forward = [one for one in asked if isinstance(one, _Forward)]
     return _forward(group, forward) if forward else [None] * len(group)
 
 
@@ -233,10 +258,28 @@ def _forward(group: Sequence[_Run[Any]], asked: Sequence[_Forward]) -> list[Foun
     return found
 
 
+@contextmanager
+def _interrupted_between_turns() -> Iterator[Event]:
+    """An interrupt waits for the end of a turn; a second one does not."""
+    asked = Event()
+    if current_thread() is not main_thread():
+        yield asked
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(*_: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _end(runs: Sequence[_Run[Any]]) -> None:
     for run in runs:
-        if run.busy:  # the interrupt came in its turn
-            run.pause()
         if run.asked is not None:
             run.answer = Ended()
             run.turn()

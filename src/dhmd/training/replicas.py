@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Mapping
 from typing import Any
 
 from dhmd.errors import UsageError
@@ -14,6 +15,8 @@ OF_EACH = ("convention", "data", "text_encoder", "model", "objective", "trainer"
 """The parts of a configuration that runs of one program have in common,"""
 MAY_DIFFER = ("data.seed", "data.fold", "objective.weights", "trainer.max_epochs", "trainer.min_epochs", "trainer.max_time")
 """but for these."""
+LOOKED_AT = (*OF_EACH, "optimisation")
+"""The parts that `make_of` and `replicas_of` look at."""
 
 
 def without_replicas(trainer: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,7 +30,7 @@ def replicas_of(config: Mapping[str, Any]) -> int:
     Raises:
         UsageError: it is no such number, or the runs cannot be one program.
     """
-    trainer, encoder = config["trainer"] or {}, config["text_encoder"] or {}
+    trainer, encoder = config.get("trainer") or {}, config.get("text_encoder") or {}
     count = trainer.get("replicas", 1)
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise UsageError(f"trainer.replicas: found {count!r}; expected how many runs train in one program, 1 or more")
@@ -38,6 +41,8 @@ def replicas_of(config: Mapping[str, Any]) -> int:
             f"trainer.replicas={count}: replicas train in one process on one device; leave trainer.devices at 1, "
             "or set trainer.replicas=1 and share the jobs of a sweep among GPUs (launcher=process hydra.launcher.gpus=[0,1])"
         )
+    if "WANDB_SWEEP_ID" in os.environ:
+        raise UsageError(f"trainer.replicas={count}: a W&B agent hands out one run at a time; leave it at 1")
     if "frozen" in encoder and not encoder["frozen"]:
         raise UsageError(
             f"trainer.replicas={count}: a text encoder that is trained makes up nearly all of a step, and replicas save nothing; "
@@ -53,6 +58,10 @@ def make_of(config: Mapping[str, Any]) -> str:
         node = config.get(part)
         shared[part] = {k: v for k, v in node.items() if f"{part}.{k}" not in MAY_DIFFER} if isinstance(node, Mapping) else node
     shared["trainer"] = without_replicas(shared["trainer"] or {})
+    if (config.get("optimisation") or {}).get("weight_decay"):
+        # it shrinks what has a gradient of zero and leaves what has none; what no term of one run reads, one of another's may
+        weights = (config.get("objective") or {}).get("weights") or {}
+        shared["terms"] = sorted(name for name, weight in weights.items() if weight)
     return json.dumps(shared, sort_keys=True, default=str)
 
 
@@ -63,22 +72,11 @@ def sets_of(configs: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
         UsageError: see `replicas_of`.
     """
     sets: list[list[str]] = []
-    open_sets: dict[str, list[str]] = {}
+    open_sets: dict[tuple[int, str], list[str]] = {}
     for name, config in configs.items():
-        count, make = replicas_of(config), make_of(config)
-        if len(open_sets.get(make, [])) in (0, count):  # none yet, or full
-            open_sets[make] = []
-            sets.append(open_sets[make])
-        open_sets[make].append(name)
+        kind = count, _ = replicas_of(config), make_of(config)
+        if len(open_sets.get(kind, [])) in (0, count):  # none yet, or full
+            open_sets[kind] = []
+            sets.append(open_sets[kind])
+        open_sets[kind].append(name)
     return sets
-
-
-def seeds_of(seed: Any, count: int) -> Sequence[int]:
-    """Seeds of replicas: from the given one on.
-
-    Raises:
-        UsageError: it is no whole number.
-    """
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise UsageError(f"seed: found {seed!r}, expected a whole number from 0 to 2**32 - 1")
-    return range(seed, seed + count)

@@ -9,35 +9,42 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from dhmd.config import to_plain
 from dhmd.errors import DhmdError, RunError, UsageError
 from dhmd.training.quiet import quiet
 from dhmd.training.record import RunFolder
 from dhmd.training.rendezvous import run_together
+from dhmd.training.replicas import make_of
 from dhmd.training.train import TrainResult, train
 
 log = logging.getLogger(__name__)
 
 
-def train_together(configs: Sequence[DictConfig]) -> list[TrainResult]:
+def train_together(configs: Sequence[DictConfig], swept: bool = False) -> list[TrainResult]:
     """Train runs of one make (`dhmd.training.replicas.make_of`) beside each other.
 
     Args:
         configs: of the runs, each with a ``run_dir`` of its own.
+        swept: whether they are jobs of a sweep, where a run that is refused leaves the reason in its folder, too.
 
     Returns:
         Their results, in order.
 
     Raises:
         RunError: some failed, each of which says so in its folder; the others went on to their ends.
-        UsageError: those that failed were refused.
+        UsageError: those that failed were refused, or they are not of one make.
     """
+    makes = {make_of(to_plain(cfg)) for cfg in configs}
+    if len(makes) > 1:
+        raise UsageError(f"{len(configs)} runs cannot be one program: they differ in more than seeds, weights of losses and optimisation")
     folders = [RunFolder(Path(cfg.run_dir)) for cfg in configs]
     log.info("%d runs in one program: %s", len(configs), ", ".join(folder.path.name for folder in folders))
     with quiet():  # around all of them: warning filters belong to the process, and runs do not end in the order they begin in
         outcomes = run_together([partial(train, cfg) for cfg in configs])
     failed = {folder: outcome for folder, outcome in zip(folders, outcomes, strict=True) if isinstance(outcome, BaseException)}
     for folder, error in failed.items():
-        folder.fail(_said(error))
+        if swept or not isinstance(error, UsageError):  # what was refused has not begun
+            folder.fail(_said(error))
     if not failed:
         return [outcome for outcome in outcomes if isinstance(outcome, TrainResult)]
     lines = [f"  {folder.path.name}: {_said(error)}" for folder, error in failed.items()]

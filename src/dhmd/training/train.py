@@ -89,7 +89,7 @@ def train(cfg: DictConfig, program: Program | None = None) -> TrainResult:
     config = to_plain(cfg)
     folder = RunFolder(Path(config["run_dir"]))
     try:
-        config = _validated(config)
+        config = validated(config)
     except UsageError:
         folder.vanish()
         raise
@@ -234,8 +234,12 @@ def _group(config: Mapping[str, Any], name: str, **extra: dict[str, Any]) -> lis
     return [instantiate(node, f"{name}.{key}", **extra.get(key, {})) for key, node in nodes.items()]
 
 
-def _validated(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with an absolute data path, so that its run can be evaluated from any folder."""
+def validated(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with an absolute data path, so that its run can be evaluated from any folder.
+
+    Raises:
+        UsageError: something in it that can be seen without the data is wrong.
+    """
     config = {**BEFORE, **config}
     seed = config["seed"]
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
@@ -243,8 +247,8 @@ def _validated(config: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(config["evaluate_test"], bool):
         raise UsageError(f"evaluate_test: found {config['evaluate_test']!r}, expected true or false")
     for group in ("data", "text_encoder", "model", "objective", "optimisation", "trainer", "callbacks", "labels"):
-        if not isinstance(config[group], dict):
-            raise UsageError(f"{group}: found {config[group]!r}, expected a choice; leave it out for the default one")
+        if not isinstance(config.get(group), dict):
+            raise UsageError(f"{group}: found {config.get(group)!r}, expected a choice; leave it out for the default one")
     if nameless := [key for key in ("model", "data") if not config["labels"].get(key)]:
         raise UsageError(f"labels.{nameless[0]}: nothing found, expected a name for tables")
     trainer = config["trainer"]

@@ -107,16 +107,18 @@ class Sweeper(BasicSweeper):
         """The jobs, each by itself, or those that train in one program together; with what is to be said to the first of each set."""
         from dhmd.config import to_plain
         from dhmd.sweeps.naming import quoted
-        from dhmd.training.replicas import OF_EACH, sets_of
+        from dhmd.training.replicas import LOOKED_AT, replicas_of, sets_of
 
         assert self.config is not None and self.hydra_context is not None  # noqa: S101, PT018  # setup() was called
-        if self.config.trainer.get("replicas", 1) == 1:
-            return [([name], []) for name in jobs]
         parts: dict[str, dict[str, Any]] = {}
         for name, job in jobs.items():
             config = self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
-            parts[name] = {key: to_plain(node) if isinstance(node := config.get(key), DictConfig) else node for key in OF_EACH}
-        return [(names, [f"++trainer.beside=[{','.join(map(quoted, names[1:]))}]"]) for names in sets_of(parts)]
+            parts[name] = {key: to_plain(node) if isinstance(node := config.get(key), DictConfig) else node for key in LOOKED_AT}
+        found: list[tuple[list[str], list[str]]] = []
+        for names in sets_of(parts):
+            beside = f"++trainer.beside=[{','.join(map(quoted, names[1:]))}]"
+            found.append((names, [beside] if replicas_of(parts[names[0]]) > 1 else []))
+        return found
 
     def _launch(self, due: list[list[str]], folder: Path) -> Sequence[Any]:
         assert self.launcher is not None  # noqa: S101  # setup() was called
