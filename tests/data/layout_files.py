@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import pickle
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,17 @@ def write_mustard(source: Path, folder: Path) -> int:
             split = "test" if show == "FRIENDS" else "valid" if i % 10 == 0 else "train"
             rows.writerow((name, split, label, text, speaker, show))
     return len(columns["ids"])
+
+
+def change_csv(path: Path, change: Callable[[list[list[str]]], Any]) -> None:
+    rows = list(csv.reader(path.open(newline="")))
+    change(rows)
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
+def set_cell(row: int, column: int, value: str) -> Callable[[list[list[str]]], Any]:
+    return lambda rows: rows[row].__setitem__(column, value)
 
 
 def main(folder: Path) -> None:
