@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command `dhmd` sets it; before torch starts its threads
-
 import argparse
 import sys
 import time

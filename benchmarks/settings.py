@@ -17,7 +17,7 @@ class Settings:
 
     quick: bool = False
     repeats: int = 15
-    slow_repeats: int = 5
+    slow_repeats: int = 3
 
 
 QUICK = Settings(quick=True, repeats=1, slow_repeats=1)

@@ -141,11 +141,14 @@ class _Run(Generic[T]):
         self.asked = None
         self.randomness.restore()
         if self._thread is None:
+            threads = torch.get_num_threads()
             self._thread = Thread(target=self._work, name=f"{PREFIX}{self.number}", daemon=True)
             self._thread.start()
+            self._paused.acquire()
+            torch.set_num_threads(threads)  # what the run has set was for its own thread
         else:
             self._go.release()
-        self._paused.acquire()
+            self._paused.acquire()
         self.randomness = _Randomness.now()
 
     def ask(self, request: _Forward | _Backward | _End) -> Any:
@@ -158,6 +161,7 @@ class _Run(Generic[T]):
         return self.answer
 
     def _work(self) -> None:
+        torch.set_num_threads(1)  # a team of its own would wait, spinning, on the cores that the common program computes on
         try:
             self.outcome = self.work(Beside(self))
         except BaseException as error:  # whoever began the run decides
