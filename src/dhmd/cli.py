@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if busy_cores() >= (os.cpu_count() or 1) / 2:
-        # threads that wait for work are to sleep: spinning, the default, halves a step on idle cores and makes it many times longer on shared ones
+        # threads that wait for work are to sleep: spinning, torch's default, halves a step on idle cores and multiplies it on shared ones
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         return _dispatch(arguments)
