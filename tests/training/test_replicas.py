@@ -46,7 +46,9 @@ NO_DROPOUT += [f"model.dropout.attention.{m}=0" for m in ("language", "vision", 
 
 
 # with masks, what dropout draws follows the longest sequence of all replicas
-@pytest.mark.parametrize("overrides", [NO_DROPOUT, ["model.padding=authors"]], ids=["without dropout", "with dropout"])
+@pytest.mark.parametrize(
+    "overrides", [NO_DROPOUT, pytest.param(["model.padding=authors"], marks=pytest.mark.slow)], ids=["without dropout", "with dropout"]
+)
 def test_a_replica_leaves_the_record_of_a_run_by_itself(overrides, tiny, tmp_path):
     seeds = (1, 2)
     results = train_together([tiny(tmp_path / f"together{s}", f"seed={s}", *overrides) for s in seeds])
@@ -59,6 +61,7 @@ def test_a_replica_leaves_the_record_of_a_run_by_itself(overrides, tiny, tmp_pat
     assert history(results[0].run_dir) != history(results[1].run_dir)
 
 
+@pytest.mark.slow
 def test_each_has_its_own_schedule_and_stops_by_itself(tiny, tmp_path):
     of = {"still": "optimisation.lr=0.0", "moving": "optimisation.lr=1.0e-3"}
     common = ("callbacks.early_stopping.patience=2", "optimisation.patience=0", "trainer.max_epochs=4")
@@ -95,6 +98,7 @@ def test_one_command_trains_seeds_and_goes_on(tmp_path, monkeypatch, capsys):
     assert main([*command, "resume=true"]) == 0
 
 
+@pytest.mark.slow
 def test_a_sweep_trains_what_is_alike_in_one_program(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     varied = ["seed=1,2", "model.layers=1,2", "trainer.replicas=3", "hydra.sweep.dir=s"]

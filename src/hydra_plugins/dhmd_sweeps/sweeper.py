@@ -38,6 +38,7 @@ class Sweeper(BasicSweeper):
     def __init__(self, study: str | None = None, params: dict[str, str] | None = None) -> None:
         super().__init__(max_batch_size=None, params=params)
         self.study = study
+        self._parts: dict[str, dict[str, Any]] = {}  # of each job's configuration, by name
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Fix the folder of the sweep, then make the launcher."""
@@ -92,10 +93,7 @@ class Sweeper(BasicSweeper):
             if left:
                 log.info("sweep %s: %d jobs, %d to do", folder, len(jobs), len(left))
                 where = f"hydra.sweep.dir={quoted(folder)}"
-                due = [
-                    [*jobs[names[0]], where, f"hydra.sweep.subdir={quoted(names[0])}", *beside]
-                    for names, beside in self._sets({name: jobs[name] for name in left})
-                ]
+                due = [[*jobs[names[0]], where, f"hydra.sweep.subdir={quoted(names[0])}", *beside] for names, beside in self._sets(left)]
                 launched.extend(self._launch(due, folder))
                 tried.update(left)
             elif State.RUNNING in states.values():
@@ -103,17 +101,12 @@ class Sweeper(BasicSweeper):
             else:
                 return launched
 
-    def _sets(self, jobs: Mapping[str, Sequence[str]]) -> list[tuple[list[str], list[str]]]:
+    def _sets(self, jobs: Collection[str]) -> list[tuple[list[str], list[str]]]:
         """The jobs, each by itself, or those that train in one program together; with what is to be said to the first of each set."""
-        from dhmd.config import to_plain
         from dhmd.sweeps.naming import quoted
-        from dhmd.training.replicas import LOOKED_AT, replicas_of, sets_of
+        from dhmd.training.replicas import replicas_of, sets_of
 
-        assert self.config is not None and self.hydra_context is not None  # noqa: S101, PT018  # setup() was called
-        parts: dict[str, dict[str, Any]] = {}
-        for name, job in jobs.items():
-            config = self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
-            parts[name] = {key: to_plain(node) if isinstance(node := config.get(key), DictConfig) else node for key in LOOKED_AT}
+        parts = {name: self._parts[name] for name in jobs}
         found: list[tuple[list[str], list[str]]] = []
         for names in sets_of(parts):
             beside = f"++trainer.beside=[{','.join(map(quoted, names[1:]))}]"
@@ -137,10 +130,12 @@ class Sweeper(BasicSweeper):
         from dhmd.config import to_plain
         from dhmd.errors import UsageError
         from dhmd.training.record import LEARNED, RunFolder, differences
+        from dhmd.training.replicas import LOOKED_AT
 
         assert self.config is not None and self.hydra_context is not None  # noqa: S101, PT018  # setup() was called
         config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
         run = RunFolder(job)
+        self._parts[job.name] = {key: to_plain(node) if isinstance(node := config.get(key), DictConfig) else node for key in LOOKED_AT}
         if not run.started:
             return
         with open_dict(config):
