@@ -9,7 +9,8 @@ from pages import PAGES
 
 from dhmd import reproduce
 
-SLOW = {"analysis.md", "findings.md", "modalities.md", "report.md", "results.md", "scaling.md", "training.md", "wandb.md"}  # run with the slow tests
+# run with the slow tests
+SLOW = {"analysis.md", "findings.md", "modalities.md", "report.md", "results.md", "scaling.md", "training.md", "wandb.md"}
 RUNNABLE = {page: [b for b in blocks(page) if b.runs] for page in PAGES}
 
 

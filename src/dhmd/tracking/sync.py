@@ -38,15 +38,15 @@ def sync(folder: Path, dry_run: bool = False) -> None:
     states = [log.state() for log in logs]
     counted = Counter(states)
     print(f"{len(logs)} offline logs: {', '.join(f'{counted[state]} {state.value}' for state in State if counted[state])}")
-    todo = [log for log, state in zip(logs, states, strict=True) if state is State.OPEN]
-    for log in todo:
+    waiting = [log for log, state in zip(logs, states, strict=True) if state is State.OPEN]
+    for log in waiting:
         print(f"  {os.path.relpath(log.file.parent)}")
-    if dry_run or not todo:
+    if dry_run or not waiting:
         return
     check_server()
-    for start in range(0, len(todo), AT_ONCE):
-        _upload(todo[start : start + AT_ONCE])
-    print(f"{len(todo)} uploaded")
+    for start in range(0, len(waiting), AT_ONCE):
+        _upload(waiting[start : start + AT_ONCE])
+    print(f"{len(waiting)} uploaded")
 
 
 def _upload(logs: Sequence[OfflineLog]) -> None:
