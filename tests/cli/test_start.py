@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from dhmd.cli import busy_cores, main
 from tiny_runs import DICTIONARIES, TINY
 
 HEAVY = ("pytorch_lightning", "transformers", "torchmetrics", "matplotlib", "sklearn", "wandb", "h5py", "hydra")
@@ -45,3 +46,17 @@ def test_what_the_end_of_a_training_needs_is_loaded_at_its_end(corpus, tmp_path)
     loaded = loaded_by(FIRST_STEP, *sizes, f"data.cache_dir={corpus}", f"hydra.run.dir={tmp_path / 'run'}")
     assert "wandb" in loaded
     assert not {"sklearn", "wandb.sdk.launch", "dhmd.report", "dhmd.exploration"} & loaded
+
+
+@pytest.mark.parametrize(("busy", "policy"), [(0, None), (10_000, "PASSIVE")])
+def test_threads_sleep_where_others_need_the_cores(busy, policy, monkeypatch, capsys):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "")  # so that it is taken away again
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setattr("dhmd.cli.busy_cores", lambda: busy)
+    assert main(["show", "nowhere"]) != 0
+    assert os.environ.get("OMP_WAIT_POLICY") == policy
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells")
+def test_busy_cores_are_those_of_others():
+    assert 0 <= busy_cores() < 10_000
