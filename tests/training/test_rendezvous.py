@@ -1,6 +1,7 @@
 """Runs that take turns and meet at their steps."""
 
 import copy
+import dataclasses
 import os
 import random
 import signal
@@ -15,11 +16,33 @@ from dhmd.training.rendezvous import Ended, beside_others, run_together
 from models.presets import batch, build
 
 
-def steps(seed, count, log, fail_at=None):
+@pytest.fixture(params=[1, 2, 4], ids=["one program", "a part a thread", "more threads than runs"], autouse=True)
+def threads(request):
+    """How many threads there are to compute in: so many parts are computed at once."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+class Own(torch.nn.Module):
+    """A network with dropout of torch's own, which no replica's generator reaches."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network, self.drop = network, torch.nn.Dropout(0.5)
+
+    def forward(self, data):
+        features = {m: self.drop(x) for m, x in data.features.items()}
+        return self.network(dataclasses.replace(data, features=features))
+
+
+def steps(seed, count, log, fail_at=None, wrapped=None):
     """A little training; what it gives depends on nothing but its seed."""
 
     def work(program):
         network, objective = build("dmd", seed=seed)
+        network = network if wrapped is None else wrapped(network)
         network.train()
         optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
         torch.manual_seed(seed)
@@ -52,6 +75,12 @@ def test_each_gets_what_it_would_get_alone():
     assert log[-3:] == [(1, "end"), (2, "end"), (3, "end")]  # after the last step of all
 
 
+def test_torchs_own_dropout_is_the_same_each_time():
+    first, second = (run_together([steps(seed, 2, [], wrapped=Own) for seed in (1, 2, 3)]) for _ in range(2))
+    assert first == second
+    assert len({x[0] for run in first for x in run}) == 6
+
+
 def test_ones_failure_is_not_the_others():
     failed, found = run_together([steps(1, 4, [], fail_at=2), steps(2, 4, [])])
     assert isinstance(failed, ValueError)
@@ -72,6 +101,7 @@ def test_a_failing_step_fails_all_that_share_it():
     assert run_together([work, work]) == ["went on", "went on"]
 
 
+@pytest.mark.parametrize("threads", [1], indirect=True)
 def test_what_cannot_be_one_program_is_done_one_by_one(caplog):
     class Counting(torch.nn.Module):
         def __init__(self, network, limit):

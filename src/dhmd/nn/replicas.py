@@ -37,6 +37,16 @@ def side_by_side(generators: Sequence[torch.Generator]) -> Iterator[None]:
         _running.reset(token)
 
 
+@contextmanager
+def by_itself(generator: torch.Generator) -> Iterator[None]:
+    """Inside, a network runs as ever, but what is random on a CPU comes from this generator: others may run in other threads."""
+    token = _running.set(_Program((generator,), joint=True))
+    try:
+        yield
+    finally:
+        _running.reset(token)
+
+
 def replicas() -> int:
     """How many there are; 1 where a network runs alone."""
     program = _running.get()

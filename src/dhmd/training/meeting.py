@@ -1,0 +1,218 @@
+"""What several runs ask for at once, computed together.
+
+On a processor with several cores each thread computes a part of the runs, which keeps every core busy and a run's arrays in its cache; the
+runs of a part are one program. Elsewhere all runs are one part, so that a kernel starts once for all of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dhmd.batch import FeatureBatch
+from dhmd.nn.replicas import by_itself
+from dhmd.training.program import Alone, Found, Pair, forward_together
+
+log = logging.getLogger(__name__)
+
+
+class Randomness(NamedTuple):
+    """State of all generators on the host, which each run has for itself."""
+
+    torch: Tensor
+    numpy: Any
+    python: Any
+
+    @classmethod
+    def now(cls) -> Randomness:
+        """As it is."""
+        return cls(torch.get_rng_state(), np.random.get_state(), random.getstate())  # users' code may draw from it
+
+    def restore(self) -> None:
+        """Go on from here."""
+        torch.set_rng_state(self.torch)
+        np.random.set_state(self.numpy)
+        random.setstate(self.python)
+
+
+class Mode(NamedTuple):
+    """How torch computes in a run's thread."""
+
+    gradients: bool
+    device: str
+    autocast: torch.dtype | None
+
+    @classmethod
+    def of(cls, batch: FeatureBatch) -> Mode:
+        """That of this thread, for a batch."""
+        device = next(iter(batch.features.values())).device.type
+        cast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        return cls(torch.is_grad_enabled(), device, cast)
+
+    def autocasting(self) -> AbstractContextManager[Any]:
+        """The same in another thread."""
+        return torch.autocast(self.device, self.autocast, enabled=self.autocast is not None)
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Outputs and losses of a batch."""
+
+    pair: Pair
+    batch: FeatureBatch
+    mode: Mode
+
+    @property
+    def likeness(self) -> Hashable:
+        """Equal for what can be one program."""
+        shapes = {name: _shapes(getattr(self.batch, name)) for name in (x.name for x in fields(FeatureBatch))}
+        return "forward", self.pair.training, self.mode, tuple(shapes.items())
+
+    @property
+    def draws(self) -> bool:
+        """Whether a module draws from torch's own generator, which is one for all, so that no other run can be computed meanwhile."""
+        return self.pair.draws or self.mode.device != "cpu"
+
+
+@dataclass(frozen=True)
+class Backward:
+    """Gradients of a loss."""
+
+    loss: Tensor
+
+
+@dataclass(frozen=True)
+class End:
+    """All others' end of training."""
+
+
+@dataclass(eq=False)
+class Asking:
+    """A run that may have asked for something.
+
+    Attributes:
+        asked: for what; None where it has ended.
+        answer: what it gets; an exception is raised in the run.
+        randomness: its generators' state.
+        part: the runs that its last forward pass was one program with.
+    """
+
+    asked: Forward | Backward | End | None = None
+    answer: Any = None
+    randomness: Randomness = field(default_factory=Randomness.now)
+    part: Hashable = None
+
+
+def answer(runs: Iterable[Asking], threads: Executor, count: int) -> None:
+    """Compute what these runs ask for, and give each its answer.
+
+    Args:
+        runs: all that wait.
+        threads: to compute in.
+        count: how many these are.
+    """
+    parts = list(_parts(runs, count))
+    apart = [part for part in parts if len(parts) > 1 and not (isinstance(part[0].asked, Forward) and part[0].asked.draws)]
+    for done in [threads.submit(_in_thread, part, max(1, count // len(apart))) for part in apart]:
+        done.result()
+    torch.set_num_threads(count)  # of some libraries one thread sets it for all
+    for part in parts:
+        if not any(part is one for one in apart):
+            _compute(part)
+
+
+def _parts(runs: Iterable[Asking], count: int) -> Iterator[list[Asking]]:
+    groups: dict[Hashable, list[Asking]] = {}
+    for run in runs:
+        key = run.asked.likeness if isinstance(run.asked, Forward) else run.part if isinstance(run.asked, Backward) else "end"
+        groups.setdefault(key, []).append(run)
+    for group in groups.values():
+        first = group[0].asked
+        wanted = min(count, len(group)) if isinstance(first, Forward) and not first.draws else 1
+        for i in range(wanted):
+            part = group[i * len(group) // wanted : (i + 1) * len(group) // wanted]
+            for run in part if isinstance(first, Forward) else ():
+                run.part = tuple(id(one) for one in part)
+            yield part
+
+
+def _in_thread(part: Sequence[Asking], threads: int) -> None:
+    torch.set_num_threads(threads)
+    _compute(part)
+
+
+def _compute(part: Sequence[Asking]) -> None:
+    """One program, or each by itself where they cannot be one."""
+    try:
+        answers = _together(part)
+    except Exception as error:
+        if len(part) > 1 and isinstance(part[0].asked, Forward):
+            _warn(f"{len(part)} steps could not be one program and are taken one by one: {str(error).partition(chr(10))[0]}")
+        answers = [_by_itself(run, error) for run in part]
+    for run, found in zip(part, answers, strict=True):
+        run.answer = found
+
+
+@lru_cache(maxsize=100)
+def _warn(message: str) -> None:
+    """Once, not in every step."""
+    log.warning(message)
+
+
+def _by_itself(run: Asking, error: Exception) -> Any:
+    """What a run gets where several cannot be one program, and a failure that is its own alone."""
+    if isinstance(run.asked, Backward):
+        return error  # what the loss was computed from is gone
+    try:
+        return _together([run])[0]
+    except Exception as own:
+        return own
+
+
+def _together(part: Sequence[Asking]) -> Sequence[Any]:
+    asked = [run.asked for run in part]
+    if isinstance(asked[0], Backward):
+        losses = [one.loss for one in asked if isinstance(one, Backward)]
+        torch.autograd.backward([loss for loss in losses if loss.requires_grad])
+        return [None if loss.requires_grad else RuntimeError("the loss depends on no parameter that is trained") for loss in losses]
+    forward = [one for one in asked if isinstance(one, Forward)]
+    return _forward(part, forward) if forward else [None] * len(part)
+
+
+def _forward(part: Sequence[Asking], asked: Sequence[Forward]) -> list[Found]:
+    first = asked[0]
+    generators = [torch.Generator() for _ in part]
+    for generator, run in zip(generators, part, strict=True):
+        generator.set_state(run.randomness.torch)
+    if first.draws:
+        part[0].randomness.restore()
+    with torch.set_grad_enabled(first.mode.gradients), first.mode.autocasting():
+        if len(part) > 1:
+            found = forward_together([one.pair for one in asked], [one.batch for one in asked], generators)
+        else:
+            with nullcontext() if first.draws else by_itself(generators[0]):
+                found = [Alone().forward(first.pair.network, first.pair.objective, first.batch)]
+    if len(part) == 1 and first.draws:
+        part[0].randomness = Randomness.now()
+        return found
+    for generator, run in zip(generators, part, strict=True):
+        run.randomness = run.randomness._replace(torch=generator.get_state())
+    return found
+
+
+def _shapes(value: Any) -> Hashable:
+    if isinstance(value, Tensor):
+        return tuple(value.shape), value.dtype
+    if isinstance(value, dict):
+        return tuple((key, _shapes(one)) for key, one in value.items())
+    return value  # type: ignore[no-any-return]
