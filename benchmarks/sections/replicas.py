@@ -1,4 +1,4 @@
-"""Many seeds at once: K runs as one program beside the same runs one after the other."""
+"""Many seeds at once: K runs at once beside the same runs one after the other."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Work = Callable[[Program], None]
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    """Seconds of a training step of one run, by network and device, one after the other and as one program."""
+    """Seconds of a training step of one run, by network and device, one after the other and at once."""
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     return {"rows": [_measured(name, device, settings) for device in devices for name in PROBLEMS]}
 
@@ -36,7 +36,7 @@ def measure(settings: Settings) -> dict[str, Any]:
 def tables(found: dict[str, Any]) -> str:
     """The rows of `measure`."""
     lines = [
-        "| | K | device | a step in turn | a step as one program | **throughput** | wanted |",
+        "| | K | device | a step in turn | a step of all at once | **throughput** | wanted |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in found["rows"]:

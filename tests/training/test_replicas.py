@@ -75,7 +75,7 @@ def test_each_has_its_own_schedule_and_stops_by_itself(tiny, tmp_path):
 
 def test_a_replica_that_fails_leaves_the_others_their_end(tiny, tmp_path):
     good, bad = tiny(tmp_path / "good", "seed=1"), tiny(tmp_path / "bad", "seed=2", "optimisation.lr=1.0e30")
-    with pytest.raises(Exception, match=r"1 of 2 runs of one program failed(?s:.*)bad: the validation loss is nan"):
+    with pytest.raises(Exception, match=r"1 of 2 runs failed that trained at once(?s:.*)bad: the validation loss is nan"):
         train_together([good, bad])
     assert (tmp_path / "good" / "DONE").exists()
     assert "diverged" in (tmp_path / "bad" / "FAILED").read_text()
@@ -104,7 +104,7 @@ def test_a_sweep_trains_what_is_alike_in_one_program(tmp_path, monkeypatch, caps
     varied = ["seed=1,2", "model.layers=1,2", "trainer.replicas=3", "hydra.sweep.dir=s"]
     assert main(["train", "-m", *TINY, *DICTIONARIES, "trainer.max_epochs=1", *varied]) == 0
     said = capsys.readouterr().out
-    assert said.count("2 runs in one program") == 2  # one for each number of layers
+    assert said.count("2 runs at once") == 2  # one for each number of layers
     for layers in (1, 2):
         for seed in (1, 2):
             config = yaml.safe_load((tmp_path / "s" / f"layers-{layers},seed-{seed}" / "config.yaml").read_text())

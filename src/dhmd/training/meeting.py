@@ -1,14 +1,14 @@
 """What several runs ask for at once, computed together.
 
-On a processor with several cores each thread computes a part of the runs, which keeps every core busy and a run's arrays in its cache; the
-runs of a part are one program. Elsewhere all runs are one part, so that a kernel starts once for all of them.
+On a processor, each run is computed by a thread of its own, as many at once as there are threads: that keeps the cores busy and a run's
+arrays in the cache. Elsewhere all runs are one program, so that a kernel starts once for all of them.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
@@ -24,6 +24,7 @@ from dhmd.nn.replicas import by_itself
 from dhmd.training.program import Alone, Found, Pair, forward_together
 
 log = logging.getLogger(__name__)
+BY_THREAD = ("cpu",)  # devices on which runs are computed by threads
 
 
 class Randomness(NamedTuple):
@@ -76,12 +77,12 @@ class Forward:
     def likeness(self) -> Hashable:
         """Equal for what can be one program."""
         shapes = {name: _shapes(getattr(self.batch, name)) for name in (x.name for x in fields(FeatureBatch))}
-        return "forward", self.pair.training, self.mode, tuple(shapes.items())
+        return self.pair.training, self.mode, tuple(shapes.items())
 
     @property
-    def draws(self) -> bool:
-        """Whether a module draws from torch's own generator, which is one for all, so that no other run can be computed meanwhile."""
-        return self.pair.draws or self.mode.device != "cpu"
+    def by_thread(self) -> bool:
+        """Whether a thread computes it, beside others: not where a module draws from torch's own generator, which is one for all."""
+        return self.mode.device in BY_THREAD and not self.pair.draws
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Asking:
         asked: for what; None where it has ended.
         answer: what it gets; an exception is raised in the run.
         randomness: its generators' state.
-        part: the runs that its last forward pass was one program with.
+        part: equal for the runs whose last forward pass was one program.
     """
 
     asked: Forward | Backward | End | None = None
@@ -121,29 +122,25 @@ def answer(runs: Iterable[Asking], threads: Executor, count: int) -> None:
         threads: to compute in.
         count: how many these are.
     """
-    parts = list(_parts(runs, count))
-    apart = [part for part in parts if len(parts) > 1 and not (isinstance(part[0].asked, Forward) and part[0].asked.draws)]
-    for done in [threads.submit(_in_thread, part, max(1, count // len(apart))) for part in apart]:
+    parts = _parts(runs)
+    beside = [part for part in parts if len(parts) > 1 and not (isinstance(part[0].asked, Forward) and not part[0].asked.by_thread)]
+    for done in [threads.submit(_in_thread, part, max(1, count // len(beside))) for part in beside]:
         done.result()
     torch.set_num_threads(count)  # of some libraries one thread sets it for all
     for part in parts:
-        if not any(part is one for one in apart):
+        if not any(part is one for one in beside):
             _compute(part)
 
 
-def _parts(runs: Iterable[Asking], count: int) -> Iterator[list[Asking]]:
-    groups: dict[Hashable, list[Asking]] = {}
+def _parts(runs: Iterable[Asking]) -> list[list[Asking]]:
+    """The runs by what is computed at once."""
+    parts: dict[Hashable, list[Asking]] = {}
     for run in runs:
-        key = run.asked.likeness if isinstance(run.asked, Forward) else run.part if isinstance(run.asked, Backward) else "end"
-        groups.setdefault(key, []).append(run)
-    for group in groups.values():
-        first = group[0].asked
-        wanted = min(count, len(group)) if isinstance(first, Forward) and not first.draws else 1
-        for i in range(wanted):
-            part = group[i * len(group) // wanted : (i + 1) * len(group) // wanted]
-            for run in part if isinstance(first, Forward) else ():
-                run.part = tuple(id(one) for one in part)
-            yield part
+        asked = run.asked
+        if isinstance(asked, Forward):
+            run.part = id(run) if asked.by_thread else asked.likeness
+        parts.setdefault("end" if isinstance(asked, End) else run.part, []).append(run)
+    return list(parts.values())
 
 
 def _in_thread(part: Sequence[Asking], threads: int) -> None:
@@ -194,15 +191,15 @@ def _forward(part: Sequence[Asking], asked: Sequence[Forward]) -> list[Found]:
     generators = [torch.Generator() for _ in part]
     for generator, run in zip(generators, part, strict=True):
         generator.set_state(run.randomness.torch)
-    if first.draws:
+    if not first.by_thread:
         part[0].randomness.restore()
     with torch.set_grad_enabled(first.mode.gradients), first.mode.autocasting():
         if len(part) > 1:
             found = forward_together([one.pair for one in asked], [one.batch for one in asked], generators)
         else:
-            with nullcontext() if first.draws else by_itself(generators[0]):
+            with by_itself(generators[0]) if first.by_thread else nullcontext():
                 found = [Alone().forward(first.pair.network, first.pair.objective, first.batch)]
-    if len(part) == 1 and first.draws:
+    if len(part) == 1 and not first.by_thread:
         part[0].randomness = Randomness.now()
         return found
     for generator, run in zip(generators, part, strict=True):

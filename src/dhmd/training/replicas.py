@@ -1,4 +1,4 @@
-"""``trainer.replicas=K``: what it takes for runs to be one program, and which runs can be."""
+"""``trainer.replicas=K``: what it takes for runs to train at once, and which runs can be."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def without_replicas(trainer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def replicas_of(config: Mapping[str, Any]) -> int:
-    """How many runs the configuration wants in one program.
+    """How many runs the configuration wants at once.
 
     Raises:
-        UsageError: it is no such number, or the runs cannot be one program.
+        UsageError: it is no such number, or the runs cannot train at once.
     """
     trainer, encoder = config.get("trainer") or {}, config.get("text_encoder") or {}
     count = trainer.get("replicas", 1)
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise UsageError(f"trainer.replicas: found {count!r}; expected how many runs train in one program, 1 or more")
+        raise UsageError(f"trainer.replicas: found {count!r}; expected how many runs train at once, 1 or more")
     if count == 1:
         return count
     if trainer.get("devices", 1) not in (1, "1") or trainer.get("num_nodes", 1) != 1 or "ddp" in str(trainer.get("strategy", "")):
@@ -66,7 +66,7 @@ def make_of(config: Mapping[str, Any]) -> str:
 
 
 def sets_of(configs: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
-    """Jobs, by name, in sets that train in one program each; a set is no larger than what its configurations say.
+    """Jobs, by name, in sets that train at once; a set is no larger than what its configurations say.
 
     Raises:
         UsageError: see `replicas_of`.

@@ -1,4 +1,4 @@
-"""Several runs as one program, each with its own folder, data order, schedule, stopping and record."""
+"""Several runs at once, each with its own folder, data order, schedule, stopping and record."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def train_together(configs: Sequence[DictConfig], swept: bool = False) -> list[T
     """
     makes = {make_of(to_plain(cfg)) for cfg in configs}
     if len(makes) > 1:
-        raise UsageError(f"{len(configs)} runs cannot be one program: they differ in more than seeds, weights of losses and optimisation")
+        raise UsageError(f"{len(configs)} runs cannot train at once: they differ in more than seeds, weights of losses and optimisation")
     folders = [RunFolder(Path(cfg.run_dir)) for cfg in configs]
-    log.info("%d runs in one program: %s", len(configs), ", ".join(folder.path.name for folder in folders))
+    log.info("%d runs at once: %s", len(configs), ", ".join(folder.path.name for folder in folders))
     with quiet():  # around all of them: warning filters belong to the process, and runs do not end in the order they begin in
         outcomes = run_together([partial(train, cfg) for cfg in configs])
     failed = {folder: outcome for folder, outcome in zip(folders, outcomes, strict=True) if isinstance(outcome, BaseException)}
@@ -50,7 +50,9 @@ def train_together(configs: Sequence[DictConfig], swept: bool = False) -> list[T
     lines = [f"  {folder.path.name}: {_said(error)}" for folder, error in failed.items()]
     rest = "" if len(failed) == len(folders) else "; the others finished"
     kind = UsageError if all(isinstance(error, UsageError) for error in failed.values()) else RunError
-    raise kind(f"{len(failed)} of {len(folders)} runs of one program failed{rest}:\n" + "\n".join(lines)) from next(iter(failed.values()))
+    raise kind(f"{len(failed)} of {len(folders)} runs failed that trained at once{rest}:\n" + "\n".join(lines)) from next(
+        iter(failed.values())
+    )
 
 
 def _said(error: BaseException) -> str:
