@@ -50,9 +50,7 @@ def train_together(configs: Sequence[DictConfig], swept: bool = False) -> list[T
     lines = [f"  {folder.path.name}: {_said(error)}" for folder, error in failed.items()]
     rest = "" if len(failed) == len(folders) else "; the others finished"
     kind = UsageError if all(isinstance(error, UsageError) for error in failed.values()) else RunError
-    raise kind(f"{len(failed)} of {len(folders)} runs failed that trained at once{rest}:\n" + "\n".join(lines)) from next(
-        iter(failed.values())
-    )
+    raise kind(f"{len(failed)} of {len(folders)} runs failed{rest}:\n" + "\n".join(lines)) from next(iter(failed.values()))
 
 
 def _said(error: BaseException) -> str:
