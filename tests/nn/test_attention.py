@@ -109,7 +109,7 @@ def test_dropout_of_attention_weights_keeps_their_expectation_by_group():
 
 def test_memory_is_linear_in_the_number_of_frames():
     """No array of the size queries x keys is alive, in neither direction and with dropout."""
-    n = 2000
+    n = 3000
     x = [t.detach().float().requires_grad_() for t in inputs(1, 1, n, n)]
     sizes = []
 

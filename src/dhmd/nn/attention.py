@@ -22,7 +22,7 @@ from dhmd.nn.dropout import kept
 from dhmd.nn.replicas import fresh_seeds
 from dhmd.nn.temporal import real_index
 
-BLOCK = 2**18  # scores in a block
+BLOCK = 2**19  # scores in a block
 SAFE = 60.0  # scores up to which powers of two and their sums neither overflow nor vanish
 HIDDEN = -1e30  # added to the score of a key that is not seen
 LN2 = math.log(2)
