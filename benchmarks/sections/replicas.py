@@ -20,7 +20,9 @@ from dhmd.training.optimisation import Optimisation
 from dhmd.training.program import Alone, Pair, Program
 from dhmd.training.rendezvous import run_together
 
-STEPS = 4  # of each run in a call
+BATCHES = 4
+PASSES = 3  # over these in a call: what threads set up at first is done once a training
+STEPS = BATCHES * PASSES
 REPLICAS = {"cpu": 4, "cuda": 8}
 WANTED = {"cpu": 2, "cuda": 4}
 TITLE = "Many seeds at once"
@@ -52,7 +54,7 @@ def tables(found: dict[str, Any]) -> str:
 def of_the_paper(quick: bool) -> tuple[Pair, list[FeatureBatch]]:
     """DMD at the sizes of aligned CMU-MOSI, on random samples."""
     case = steps.case("aligned", quick)
-    return Pair(*preset("dmd", case.lengths, ("model.summary=flatten",))), [batch_of(*features(case, seed=i)) for i in range(STEPS)]
+    return Pair(*preset("dmd", case.lengths, ("model.summary=flatten",))), [batch_of(*features(case, seed=i)) for i in range(BATCHES)]
 
 
 def of_the_demo(quick: bool) -> tuple[Pair, list[FeatureBatch]]:
@@ -63,7 +65,7 @@ def of_the_demo(quick: bool) -> tuple[Pair, list[FeatureBatch]]:
     module = build_module(config, encoder, data.spec)
     rows = data.batch_size
     return Pair(module.network, module.objective), [
-        data.dataset("train").__getitems__(range(i * rows, (i + 1) * rows)) for i in range(STEPS)
+        data.dataset("train").__getitems__(range(i * rows, (i + 1) * rows)) for i in range(BATCHES)
     ]
 
 
@@ -91,7 +93,7 @@ def _work(pair: Pair, batches: list[FeatureBatch], device: str) -> Work:
     there = [batch.to(device) for batch in batches]
 
     def work(program: Program) -> None:
-        for batch in there:
+        for batch in there * PASSES:
             _, terms = program.forward(pair.network, pair.objective, batch)
             program.backward(terms["total"])
             optimizer.step()

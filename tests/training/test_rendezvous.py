@@ -75,8 +75,9 @@ def test_each_gets_what_it_would_get_alone(threads):
     for seed, found in zip((1, 2, 3), together, strict=True):
         alone = steps(seed, len(found), [])(Alone())
         np.testing.assert_allclose(found, alone, rtol=1e-4 if threads is None else 1e-6)
-    assert log[:6] == [(1, 0), (2, 0), (3, 0), (1, 1), (2, 1), (3, 1)]
-    assert log[-3:] == [(1, "end"), (2, "end"), (3, "end")]  # after the last step of all
+    if threads is None:
+        assert log[:6] == [(1, 0), (2, 0), (3, 0), (1, 1), (2, 1), (3, 1)]
+    assert sorted(log[-3:]) == [(1, "end"), (2, "end"), (3, "end")]  # after the last step of all
 
 
 def test_torchs_own_dropout_is_the_same_each_time():

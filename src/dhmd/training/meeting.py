@@ -1,7 +1,7 @@
-"""What several runs ask for at once, computed together.
+"""What runs beside each other ask for, and how it is computed: by their own threads, or as one program.
 
-On a processor, each run is computed by a thread of its own, as many at once as there are threads: that keeps the cores busy and a run's
-arrays in the cache. Elsewhere all runs are one program, so that a kernel starts once for all of them.
+On a processor each run's own thread computes what it asks for, beside those of others: that keeps the cores busy and a run's arrays in the
+cache. Elsewhere runs meet, and what they ask for is one program, so that a kernel starts once for all of them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Hashable, Iterable, Sequence
-from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
@@ -24,7 +23,7 @@ from dhmd.nn.replicas import by_itself
 from dhmd.training.program import Alone, Found, Pair, forward_together
 
 log = logging.getLogger(__name__)
-BY_THREAD = ("cpu",)  # devices on which runs are computed by threads
+BY_THREAD = ("cpu",)  # devices on which each run is computed by its own thread
 
 
 class Randomness(NamedTuple):
@@ -105,51 +104,33 @@ class Asking:
         asked: for what; None where it has ended.
         answer: what it gets; an exception is raised in the run.
         randomness: its generators' state.
-        part: equal for the runs whose last forward pass was one program.
+        likeness: equal for the runs whose last forward pass was one program; None where the run computed it by itself.
     """
 
     asked: Forward | Backward | End | None = None
     answer: Any = None
     randomness: Randomness = field(default_factory=Randomness.now)
-    part: Hashable = None
+    likeness: Hashable = None
+
+    def ask_for(self, request: Forward | Backward | End) -> bool:
+        """Note a request, and say whether the run's own thread is to compute it."""
+        self.asked = request
+        if isinstance(request, Forward):
+            self.likeness = None if request.by_thread else request.likeness
+        return not isinstance(request, End) and self.likeness is None
 
 
-def answer(runs: Iterable[Asking], threads: Executor, count: int) -> None:
-    """Compute what these runs ask for, and give each its answer.
-
-    Args:
-        runs: all that wait.
-        threads: to compute in.
-        count: how many these are.
-    """
-    parts = _parts(runs)
-    beside = [part for part in parts if len(parts) > 1 and not (isinstance(part[0].asked, Forward) and not part[0].asked.by_thread)]
-    for done in [threads.submit(_in_thread, part, max(1, count // len(beside))) for part in beside]:
-        done.result()
-    torch.set_num_threads(count)  # of some libraries one thread sets it for all
-    for part in parts:
-        if not any(part is one for one in beside):
-            _compute(part)
-
-
-def _parts(runs: Iterable[Asking]) -> list[list[Asking]]:
-    """The runs by what is computed at once."""
+def answer(runs: Iterable[Asking]) -> None:
+    """Compute what these runs ask for, as few programs as can be, and give each its answer."""
     parts: dict[Hashable, list[Asking]] = {}
     for run in runs:
-        asked = run.asked
-        if isinstance(asked, Forward):
-            run.part = id(run) if asked.by_thread else asked.likeness
-        parts.setdefault("end" if isinstance(asked, End) else run.part, []).append(run)
-    return list(parts.values())
+        parts.setdefault(run.likeness, []).append(run)
+    for part in parts.values():
+        compute(part)
 
 
-def _in_thread(part: Sequence[Asking], threads: int) -> None:
-    torch.set_num_threads(threads)
-    _compute(part)
-
-
-def _compute(part: Sequence[Asking]) -> None:
-    """One program, or each by itself where they cannot be one."""
+def compute(part: Sequence[Asking]) -> None:
+    """Give some runs their answers, from one program, or from each by itself where they cannot be one."""
     try:
         answers = _together(part)
     except Exception as error:

@@ -1,16 +1,16 @@
-"""Runs that take turns in one process and meet at their steps, so that what costs time is computed for all that are there at once.
+"""Runs that train beside each other in one process.
 
-Each run is the code of any run, in a thread of its own. One thread works at a time: a run goes on until it asks for a forward or a
-backward pass, then the next does. When all have asked, what they ask for is computed together, and their turns begin anew. Runs need not
-begin or end together: whoever stops early is no more waited for.
+Each run is the code of any run, in a thread of its own, and threads take turns: a run goes on until it asks for a forward or a backward
+pass, then the next does. Some passes a thread computes by itself while others have their turns; others are computed as one program once
+all have asked (`dhmd.training.meeting`). Runs need not begin or end together: whoever stops early is no more waited for.
 """
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from queue import SimpleQueue
 from threading import Event, Semaphore, Thread, current_thread, main_thread
 from typing import Any, Generic, TypeVar
 
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from dhmd.batch import FeatureBatch
-from dhmd.training.meeting import Asking, Backward, End, Forward, Mode, Randomness, answer
+from dhmd.training.meeting import Asking, Backward, End, Forward, Mode, Randomness, answer, compute
 from dhmd.training.program import Alone, Found, Pair
 
 T = TypeVar("T")
@@ -60,47 +60,74 @@ class Beside:
         self._run.ask(End())
 
 
+class _Threads:
+    """The threads of torch that runs share: each has its part of them, and no more compute at once than there are."""
+
+    def __init__(self, runs: int) -> None:
+        self.all = torch.get_num_threads()
+        self.of_one = max(1, self.all // runs)
+        self.free = Semaphore(self.all // self.of_one)
+
+
 class _Run(Asking, Generic[T]):
     """One run: its thread, whose turn `turn` is, and what it has asked for."""
 
-    def __init__(self, work: Callable[[Beside], T], number: int) -> None:
+    def __init__(self, work: Callable[[Beside], T], number: int, threads: _Threads, ready: SimpleQueue[_Run[T]]) -> None:
         super().__init__()
         self.work, self.number = work, number
         self.outcome: T | BaseException | None = None
+        self.meets, self._computes = False, False
+        self._threads, self._ready = threads, ready
         self._go, self._paused = Semaphore(0), Semaphore(0)
-        self._thread: Thread | None = None
+        self._thread = Thread(target=self._work, name=f"{PREFIX}{number}", daemon=True)
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has had a turn."""
+        return self._thread.ident is not None
 
     def turn(self) -> None:
         """Let it go on until it asks again or ends."""
         self.asked = None
         self.randomness.restore()
-        if self._thread is None:
-            threads = torch.get_num_threads()
-            self._thread = Thread(target=self._work, name=f"{PREFIX}{self.number}", daemon=True)
-            self._thread.start()
-            self._paused.acquire()
-            torch.set_num_threads(threads)  # what the run has set was for its own thread
-        else:
+        if self.begun:
             self._go.release()
-            self._paused.acquire()
-        self.randomness = Randomness.now()
+        else:
+            self._thread.start()
+        self._paused.acquire()
 
     def ask(self, request: Forward | Backward | End) -> Any:
         """In the run's thread: hand over, and come back with the answer."""
-        self.asked = request
+        by_itself = self.ask_for(request)
+        self.meets, self.randomness = not by_itself, Randomness.now()
         self._paused.release()
+        if by_itself:
+            if not self._computes:
+                self._threads.free.acquire()
+                self._computes = True
+            compute([self])
+        if not by_itself or not (isinstance(request, Forward) and request.mode.gradients):
+            self._stop_computing()  # but not before the backward pass: what it needs is in the cache, and memory is for few at once
+        if by_itself:
+            self._ready.put(self)
         self._go.acquire()
         if isinstance(self.answer, BaseException):
             raise self.answer
         return self.answer
 
     def _work(self) -> None:
-        torch.set_num_threads(1)  # a team of its own would wait, spinning, on the cores that the common program computes on
+        torch.set_num_threads(self._threads.of_one)
         try:
             self.outcome = self.work(Beside(self))
         except BaseException as error:  # whoever began the run decides
             self.outcome = error
+        self._stop_computing()
         self._paused.release()
+
+    def _stop_computing(self) -> None:
+        if self._computes:
+            self._computes = False
+            self._threads.free.release()
 
 
 def run_together(works: Sequence[Callable[[Beside], T]]) -> list[T | BaseException]:
@@ -115,20 +142,39 @@ def run_together(works: Sequence[Callable[[Beside], T]]) -> list[T | BaseExcepti
     Raises:
         KeyboardInterrupt: in this thread; the works are ended first, each by `Ended`.
     """
-    runs = [_Run(work, number) for number, work in enumerate(works)]
-    count = torch.get_num_threads()
-    with _interrupted_between_turns() as interrupted, ThreadPoolExecutor(count) as threads:
-        ready = runs
-        while ready:
-            for run in ready:
+    threads, ready = _Threads(len(works)), SimpleQueue[_Run[T]]()
+    runs = [_Run(work, number, threads, ready) for number, work in enumerate(works)]
+    living, waiting = list(runs), list[_Run[T]]()
+    for run in runs:
+        ready.put(run)
+    try:
+        with _interrupted_between_turns() as interrupted:
+            while living:
+                run = ready.get()
                 run.turn()
+                if run.asked is None:
+                    living.remove(run)
+                elif run.meets:
+                    waiting.append(run)
                 if interrupted.is_set():
-                    _end(runs)
+                    _end([*waiting, *(ready.get() for _ in range(len(living) - len(waiting)))])
                     raise KeyboardInterrupt
-            waiting = [run for run in runs if run.asked is not None]
-            ready = [run for run in waiting if not isinstance(run.asked, End)] or waiting
-            answer(ready, threads, count)
+                if len(waiting) == len(living):
+                    waiting = _met(waiting, threads, ready)
+    finally:
+        torch.set_num_threads(threads.all)
     return [run.outcome for run in runs]  # type: ignore[misc]
+
+
+def _met(waiting: list[_Run[T]], threads: _Threads, ready: SimpleQueue[_Run[T]]) -> list[_Run[T]]:
+    """Let runs go on that all wait, those that have trained to the end only after all others; return who waits on."""
+    going = [run for run in waiting if not isinstance(run.asked, End)] or waiting
+    torch.set_num_threads(threads.all)
+    answer(going)
+    torch.set_num_threads(threads.of_one)  # some libraries have one number for all threads
+    for run in going:
+        ready.put(run)
+    return [run for run in waiting if run not in going]
 
 
 def beside_others() -> bool:
@@ -158,6 +204,6 @@ def _interrupted_between_turns() -> Iterator[Event]:
 
 def _end(runs: Sequence[_Run[Any]]) -> None:
     for run in runs:
-        if run.asked is not None:
+        if run.begun:
             run.answer = Ended()
             run.turn()
