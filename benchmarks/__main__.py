@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.clock import machine, use_threads
 from benchmarks.record import DOCUMENTS, RESULTS, ROOT, SECTIONS, read, text, update_documents, write
 from benchmarks.settings import QUICK, Settings
+from dhmd.training.allocator import keep_freed_memory
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         update_documents(read(RESULTS))
         return 0
     use_threads()
+    keep_freed_memory()  # on both sides, as training does
     settings = QUICK if options.quick else Settings()
     earlier = read(RESULTS) if RESULTS.is_file() and not options.quick else {}
     sections: dict[str, Any] = dict(earlier.get("sections", {}))
