@@ -178,7 +178,8 @@ def test_an_interrupt_ends_all_where_they_stand():
             for step in range(1000):
                 if step == 3 and threading.current_thread().name.endswith("1"):
                     os.kill(os.getpid(), signal.SIGINT)
-                program.forward(network, objective, batch(6))
+                _, terms = program.forward(network, objective, batch(6))
+                program.backward(terms["total"])
         except Ended:
             ended.append(threading.current_thread().name)
             raise

@@ -157,7 +157,9 @@ def run_together(works: Sequence[Callable[[Beside], T]]) -> list[T | BaseExcepti
                 elif run.meets:
                     waiting.append(run)
                 if interrupted.is_set():
-                    _end([*waiting, *(ready.get() for _ in range(len(living) - len(waiting)))])
+                    _end(waiting)
+                    for _ in range(len(living) - len(waiting)):
+                        _end([ready.get()])  # one by one: the next may wait for what this one holds
                     raise KeyboardInterrupt
                 if len(waiting) == len(living):
                     waiting = _met(waiting, threads, ready)
