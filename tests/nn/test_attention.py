@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from dhmd.nn import attention
-from dhmd.nn.attention import LN2, Sight, attend
+from dhmd.nn import sight as sights
+from dhmd.nn.attention import LN2, attend
+from dhmd.nn.sight import Sight
 
 MASK = torch.tensor([[0, 0, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0]]).bool()
 
@@ -30,7 +31,7 @@ def both(sight, scale=1.0, block=2**18):
     found = []
     real = torch.stack([torch.ones(sight.shape[:2], dtype=torch.bool) if m is None else m for m in sight.queries])[:, :, None, None]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attention, "BLOCK", block)
+        patch.setattr(sights, "BLOCK", block)
         for compute in (lambda *x: attend(*x, sight, (0.0,) * len(sight.keys)), lambda *x: written_out(*x, sight)):
             x = inputs(len(sight.keys), *sight.shape, scale)
             out = torch.where(real, compute(*x), 0)
@@ -92,7 +93,7 @@ def test_gradients_are_those_of_the_dropped_weights():
         return attend(*x, sight, (0.4, 0.2))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attention, "BLOCK", 5)
+        patch.setattr(sights, "BLOCK", 5)
         assert torch.autograd.gradcheck(once, inputs(2, 2, 2, 5, heads=1, width=2), eps=1e-6, atol=1e-5)
         assert torch.equal(once(*inputs(2, 2, 2, 5)), once(*inputs(2, 2, 2, 5)))
 
@@ -121,7 +122,7 @@ def test_memory_is_linear_in_the_number_of_frames():
 
     with Watch():
         attend(*x, Sight((None,), (None,), (1, n, n), True), (0.3,)).sum().backward()
-    assert max(sizes) <= 3 * 4 * attention.BLOCK < 2 * n * n * 4 / 10  # the three arrays that blocks are computed in
+    assert max(sizes) <= 3 * 4 * sights.BLOCK < 2 * n * n * 4 / 10  # the three arrays that blocks are computed in
 
 
 def test_causal_reach_without_padding_is_the_authors():

@@ -16,10 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dhmd.nn.attention import LN2, Masks, Sight, attend, filled
+from dhmd.nn.attention import LN2, attend
 from dhmd.nn.dropout import dropout
+from dhmd.nn.packing import Packed, Padded, arrangement
 from dhmd.nn.positions import position_vectors
 from dhmd.nn.replicas import jointly, mapped
+from dhmd.nn.sight import Masks, Sight, filled
 from dhmd.nn.temporal import real_index
 
 LONG = 512  # frames from which on oneDNN's convolution is slow
@@ -168,13 +170,14 @@ class Encoders(nn.Module):
         keys, key_masks = (x, masks) if source is None else source
         rates = tuple(self.attention_dropout[i % len(self.names)] if self.training else 0.0 for i in run)
         sight = Sight(masks, key_masks, (x.shape[0], x.shape[1], keys.shape[1]), self.causal)
-        given = None if source is None else self._keys_and_values(w, keys, key_masks)
-        x = self._drop(self._embed(x, masks), self.rates.embedding)
+        sight, frames, key_frames = arrangement(sight, x.device)
+        given = None if source is None else self._keys_and_values(w, keys, key_masks, key_frames)
+        x = self._drop(frames.arranged(self._embed(x, masks)), self.rates.embedding)
         for i in range(self.layers):
             h = F.layer_norm(x, width)
             k, v = self._heads(grouped_linear(h, w.pair[i], w.pair_bias[i]), 2) if given is None else given[i]
             if last and i == self.layers - 1:
-                x, h = _last(x, masks), _last(h, masks)
+                x, h = frames.last(x, masks), frames.last(h, masks)
                 sight = sight.of_last
             (q,) = self._heads(grouped_linear(h, w.query[i], w.query_bias[i]), 1)
             found = attend(q, k, v, sight, rates).permute(1, 4, 0, 2, 3).flatten(3)
@@ -184,13 +187,13 @@ class Encoders(nn.Module):
             x = x + self._drop(grouped_linear(hidden, w.fc2[i], w.fc2_bias[i]), self.rates.residual)
         x = torch.addcmul(w.norm_bias, F.layer_norm(x, width), w.norm)
         if not last:
-            return x
-        nothing = Sight((), masks, sight.shape, causal=False).none
-        return x.squeeze(1) if nothing is None else torch.where(nothing, 0, x).squeeze(1)
+            return frames.restored(x)
+        nothing, x = Sight((), masks, sight.shape, causal=False).none, x.flatten(0, 1)
+        return x if nothing is None else torch.where(nothing.squeeze(1), 0, x)
 
-    def _keys_and_values(self, w: _Weights, source: Tensor, masks: Masks) -> list[tuple[Tensor, Tensor]]:
+    def _keys_and_values(self, w: _Weights, source: Tensor, masks: Masks, frames: Padded | Packed) -> list[tuple[Tensor, Tensor]]:
         """Those of every layer at once: the source is the same for all, up to the scale and shift of their norms."""
-        embedded = self._embed(source, masks)
+        embedded = frames.arranged(self._embed(source, masks))
         found = []
         for i in range(2):  # each has its own dropout
             y = F.layer_norm(self._drop(embedded, self.rates.embedding), (self.width,))
@@ -254,12 +257,3 @@ def _behind_norm(weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor) -> 
 def _folded(parameter: Tensor) -> Tensor:
     """From (K, layers, G, ...), or (K, G, D) of the last norm, to K G groups."""
     return parameter.flatten(0, 1) if parameter.dim() == 3 else parameter.transpose(0, 1).flatten(1, 2)
-
-
-def _last(x: Tensor, masks: Masks) -> Tensor:
-    """The last real frame of each of G sequences x (B, T, G, D): (B, 1, G, D); any where a sample has none."""
-    if all(mask is None for mask in masks):
-        return x[:, -1:]
-    steps = torch.arange(x.shape[1], device=x.device)
-    last = torch.stack([(m * steps).amax(dim=1) for m in filled(masks, *x.shape[:2])], dim=1)
-    return x.gather(1, last[:, None, :, None].expand(-1, 1, -1, x.shape[3]))
