@@ -7,7 +7,7 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -61,7 +61,7 @@ def matrix_product(device: str = "cpu") -> Callable[[], object]:
     return lambda: a @ b
 
 
-def gflops(seconds: list[float]) -> float:
+def gflops(seconds: Sequence[float]) -> float:
     """GFLOP/s of such products."""
     return 2 * MATRIX**3 / median(seconds) / 1e9
 

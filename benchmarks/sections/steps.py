@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 from typing import Any
@@ -65,9 +66,10 @@ def tables(found: dict[str, Any]) -> str:
     lines = [head]
     for row in found["rows"]:
         memory = [f"{row['memory'][side]:.2f} GB" if side in row["memory"] else "" for side in ("plain", "suite")]
+        times, wanted = ratio(row["seconds"], "suite", row["plausible"]), WANTED.get((row["case"], row["work"], row["dropout"]), "")
         lines.append(
             f"| {row['work']}, {row['case']} | {row['frames']} | {row['dropout']} | {row['plain_s']:.3f} s | {row['suite_s']:.3f} s "
-            f"| **{_ratio(row)}** | {WANTED.get((row['case'], row['work'], row['dropout']), '')} | {row['floor_s']:.3f} s "
+            f"| **{times}** | {wanted} | {row['floor_s']:.3f} s "
             f"| {row['suite_s'] / row['floor_s']:.1f} | {memory[0]} | {memory[1]} |"
         )
     counted = [f"{r['work']}, {r['case']}: {r['gflop']:.1f} ({r['gflop_attention']:.1f})" for r in found["rows"] if r["dropout"] == "0"]
@@ -99,7 +101,7 @@ def _measured(name: str, work: str, dropout: str, settings: Settings) -> dict[st
         "memory": {side: found["peak_gb"] for side, found in memory.items()},
         "memory_before": {side: found["before_gb"] for side, found in memory.items()},
     }
-    return {**row, "plausible": _plausible(problem, row) if not settings.quick and dropout == _elsewhere(work) else None}
+    return {**row, "plausible": plausible(problem, work, times) if not settings.quick and dropout == _elsewhere(work) else None}
 
 
 def _elsewhere(work: str) -> str:
@@ -107,27 +109,25 @@ def _elsewhere(work: str) -> str:
     return "the authors'" if work == "training step" else "0"
 
 
-def _plausible(case: Case, row: dict[str, Any]) -> dict[str, Any]:
-    """Whether the plain implementation is as slow as the authors' network is, and no slower."""
-    known = case.step_s if row["work"] == "training step" else case.evaluation_s
-    seconds = row["seconds"]
+def plausible(case: Case, work: str, times: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """Whether the plain implementation is as slow as the authors' network is, and no slower; ``times`` has ``plain`` and ``matrix``."""
+    known = case.step_s if work == "training step" else case.evaluation_s
     # by rounds: a machine that others share is not equally fast in all of them
-    part = median(plain * gflops([matrix]) for plain, matrix in zip(seconds["plain"], seconds["matrix"], strict=True)) / (
-        known * ELSEWHERE_GFLOPS
-    )
+    rounds = zip(times["plain"], times["matrix"], strict=True)
+    part = median(plain * gflops([matrix]) for plain, matrix in rounds) / (known * ELSEWHERE_GFLOPS)
     good = abs(part - 1) <= TOLERANCE
     claim = "within" if good else "**not** within"
     return {
         "claimed": good,
         "sentence": (
-            f"{row['work'].capitalize()}, {case.name}: the plain implementation takes {part:.2f} of what the authors' network would "
-            f"({known} s at {ELSEWHERE_GFLOPS:.0f} GFLOP/s, here {row['matrix_gflops']:.0f}), {claim} {TOLERANCE:.0%} of it"
+            f"{work.capitalize()}, {case.name}: the plain implementation takes {part:.2f} of what the authors' network would "
+            f"({known} s at {ELSEWHERE_GFLOPS:.0f} GFLOP/s, here {gflops(times['matrix']):.0f}), {claim} {TOLERANCE:.0%} of it"
             f"{'' if good else ': its ratio is not claimed'}."
         ),
     }
 
 
-def _ratio(row: dict[str, Any]) -> str:
-    rounds = zip(row["seconds"]["plain"], row["seconds"]["suite"], strict=True)
-    ratio = f"{median(plain / suite for plain, suite in rounds):.1f}"
-    return ratio if row["plausible"] is None or row["plausible"]["claimed"] else f"{ratio}, not claimed"
+def ratio(times: Mapping[str, Sequence[float]], side: str, claim: Mapping[str, Any] | None) -> str:
+    """How many times as fast as the plain implementation a side is: the median over rounds, with what `plausible` says of it."""
+    found = f"{median(plain / own for plain, own in zip(times['plain'], times[side], strict=True)):.1f}"
+    return found if claim is None or claim["claimed"] else f"{found}, not claimed"

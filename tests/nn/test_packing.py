@@ -34,7 +34,8 @@ def test_what_is_packed_is_put_back(spans, seed):
     packed = Packed((real,), *real.shape)
     x = torch.randn(*real.shape, 2, 3, generator=torch.Generator().manual_seed(seed))
     rows = packed.arranged(x)
-    assert rows.shape[:2] == (1, packing.ROUND) and rows.shape[2:] == x.shape[2:]
+    assert rows.shape[:2] == (1, packing.ROUND)
+    assert rows.shape[2:] == x.shape[2:]
     back = packed.restored(rows)
     torch.testing.assert_close(back[real], x[real], rtol=0, atol=0)
     for b, shift in enumerate(packed.shifts):
@@ -73,7 +74,8 @@ def test_encoders_give_and_learn_the_same(causal, cross, last, monkeypatch):
         torch.manual_seed(1)
         sum((y * torch.randn_like(y)).sum() for y in out).backward()
         found.append([*out, *(p.grad for p in made.parameters()), *(one.grad for one in x[: 4 if cross else 2])])
-    assert {batch for batch, _ in frames[0]} == {BATCH} and {batch for batch, _ in frames[1]} == {1}
+    assert {batch for batch, _ in frames[0]} == {BATCH}
+    assert {batch for batch, _ in frames[1]} == {1}
     for packed, padded in zip(found[1], found[0], strict=True):
         torch.testing.assert_close(packed, padded)
 
@@ -98,4 +100,5 @@ def test_dropout_of_packed_attention_keeps_what_it_should():
     real = mask(200, [(0, 60), (20, 70)])
     x = torch.randn(2, 200, WIDTH)
     outs = [made([x], (real,))[0][real] for _ in range(2)]
-    assert not torch.equal(*outs) and all(out.isfinite().all() for out in outs)
+    assert not torch.equal(*outs)
+    assert all(out.isfinite().all() for out in outs)
