@@ -62,7 +62,7 @@ class Encoders(nn.Module):
         layers: how many.
         attention_dropout: rate of each encoder's attention weights.
         rates: the other dropout rates.
-        causal: see ``dhmd.nn.attention.Sight``.
+        causal: see ``dhmd.nn.sight.Sight``.
         zero_is_padding: give frames whose first channel is exactly 0 the zero position, as the authors do; else positions count
             from the first real frame.
     """
