@@ -43,7 +43,8 @@ def tables(found: dict[str, Any]) -> str:
     ]
     for row in found["rows"]:
         turn, together = median(row["in turn"]), median(row["together"])
-        count, ratio = row["replicas"], row["replicas"] * turn / together
+        count, rounds = row["replicas"], zip(row["in turn"], row["together"], strict=True)
+        ratio = median(count * one / all_at_once for one, all_at_once in rounds)
         lines.append(
             f"| {row['name']} | {count} | {row['device']} | {turn * 1000:.0f} ms | {together * 1000:.0f} ms for {count} runs "
             f"| **{ratio:.1f}** | {WANTED[row['device']]} |"

@@ -34,6 +34,26 @@ def test_large_arrays_are_fetched_once():
     assert faults("keep") < faults("leave") / 10
 
 
+TRIMMED = """
+import resource, torch
+from dhmd.training.allocator import freed_memory_kept
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 1e6
+before = resident()
+with freed_memory_kept():
+    del [torch.ones(20_000_000) for _ in range(10)][:]
+    kept = resident() - before
+print(kept > 600, resident() - before < 200)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_it_is_handed_back_at_the_end():
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
+    run = subprocess.run([sys.executable, "-c", TRIMMED], capture_output=True, text=True, check=True, env=environment)
+    assert run.stdout.split() == ["True", "True"]
+
+
 def test_what_the_environment_says_stays(monkeypatch):
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1000000")
     assert keep_freed_memory() is False

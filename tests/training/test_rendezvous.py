@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from dhmd.training import meeting
+from dhmd.training import meeting, rendezvous
 from dhmd.training.program import Alone
 from dhmd.training.rendezvous import Ended, beside_others, run_together
 from models.presets import batch, build
@@ -187,3 +187,120 @@ def test_an_interrupt_ends_all_where_they_stand():
     with pytest.raises(KeyboardInterrupt):
         run_together([work, work, work])
     assert sorted(ended) == ["replica 0", "replica 1", "replica 2"]
+
+
+def test_an_exit_in_a_step_is_not_the_others(threads):
+    class Exiting(torch.nn.Module):
+        def __init__(self, network):
+            super().__init__()
+            self.network = network
+
+        def forward(self, data):
+            raise SystemExit(3)
+
+    works = [steps(1, 2, [], wrapped=Exiting), steps(2, 2, [])]
+    if threads is None:  # where one program is computed for all, it ends all
+        with pytest.raises(SystemExit):
+            run_together(works)
+        return
+    failed, found = run_together(works)
+    assert isinstance(failed, SystemExit)
+    np.testing.assert_allclose(found, steps(2, 2, [])(Alone()), rtol=1e-4)
+
+
+def test_what_fails_between_turns_ends_all(monkeypatch):
+    ended = []
+
+    def work(program):
+        network, objective = build("dmd")
+        try:
+            for _ in range(1000):
+                program.backward(program.forward(network, objective, batch(6))[1]["total"])
+        except Ended:
+            with pytest.raises(Ended):  # a second question finds no answer either
+                program.forward(network, objective, batch(6))
+            ended.append(threading.current_thread().name)
+            raise
+
+    turn, left = rendezvous._Run.turn, iter(range(9))
+
+    def failing(run):
+        if next(left) == 8:
+            raise MemoryError("no more")
+        turn(run)
+
+    monkeypatch.setattr(rendezvous._Run, "turn", failing)
+    with pytest.raises(MemoryError):
+        run_together([work, work, work])
+    assert sorted(ended) == ["replica 0", "replica 1", "replica 2"]
+
+
+def test_a_run_that_cannot_ask_has_failed(monkeypatch):
+    class Broken:
+        @classmethod
+        def now(cls):
+            if threading.current_thread().name == "replica 0":
+                raise MemoryError("no more")
+            return meeting.Randomness.now()
+
+    monkeypatch.setattr(rendezvous, "Randomness", Broken)
+    failed, found = run_together([steps(1, 2, []), steps(2, 2, [])])
+    assert isinstance(failed, MemoryError)
+    np.testing.assert_allclose(found, steps(2, 2, [])(Alone()), rtol=1e-4)
+
+
+@pytest.mark.parametrize("behind", [(0,), (1,)])
+def test_runs_out_of_step_are_not_mixed(behind):
+    """One validates before it trains: the others' forward passes then come with its backward passes."""
+
+    def work(number):
+        def go(program):
+            network, objective = build("dmd", seed=number)
+            if number in behind:
+                with torch.no_grad():
+                    program.forward(network.eval(), objective, batch(6))
+            network.train()
+            found = []
+            torch.manual_seed(number)
+            for step in range(3):
+                _, terms = program.forward(network, objective, batch(6, seed=step))
+                program.backward(terms["total"])
+                found.append(terms["total"].item())
+            return found
+
+        return go
+
+    together = run_together([work(0), work(1)])
+    np.testing.assert_allclose(together, [work(number)(Alone()) for number in (0, 1)], rtol=1e-4)
+
+
+def test_what_a_function_draws_is_the_same_each_time():
+    """``torch.nn.functional.dropout`` draws from the process's generator, and no module says so."""
+
+    class Functional(torch.nn.Module):
+        def forward(self, x):
+            return torch.nn.functional.dropout(x, 0.5, self.training)
+
+    class Drawing(Own):
+        def __init__(self, network):
+            super().__init__(network)
+            self.drop = Functional()
+
+    first, second = (run_together([steps(seed, 3, [], wrapped=Drawing) for seed in (1, 2, 3)]) for _ in range(2))
+    assert first == second
+    assert len({x[0] for run in first for x in run}) == 9
+
+
+def test_dropout_that_never_drops_keeps_nobody_together():
+    request = []
+
+    def work(program):
+        network, objective = build("dmd")
+        wrapped = Own(network)
+        wrapped.train()
+        wrapped.drop.eval()  # as that of a frozen text encoder
+        program.forward(wrapped, objective, batch(6))
+        request.append(program._pair)
+
+    run_together([work, work])
+    assert [pair.draws.get(True, False) for pair in request] == [False, False]

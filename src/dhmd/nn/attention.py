@@ -84,10 +84,15 @@ class _Attention(torch.autograd.Function):
         ctx.save_for_backward(q, k, v, *output)
 
     @staticmethod
-    @torch.autocast("cpu", enabled=False)  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        with torch.autocast("cpu", enabled=False):
+            return (*_Attention._gradients(ctx, gradients[0].contiguous()), None, None, None)
+
+    @staticmethod
+    def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of q, k and v."""
         q, k, v, out, log_sum = ctx.saved_tensors
-        blocks, width, gradient = ctx.sight.blocks(q.shape[2], ctx.rates, len(ctx.seeds)), q.shape[3], gradients[0].contiguous()
+        blocks, width = ctx.sight.blocks(q.shape[2], ctx.rates, len(ctx.seeds)), q.shape[3]
         d_q, d_k, d_v = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
         balance = (gradient * out).sum(dim=3, keepdim=True).neg_()
         one = k.new_ones(()).expand(*k.shape[:3], 1, k.shape[-1])
@@ -111,7 +116,7 @@ class _Attention(torch.autograd.Function):
             d_q_[rows, :, queries] = torch.bmm(of_k[:, :width], d_scores.mT)
             d_k_[rows, :, keys].add_(torch.bmm(of_q[:, :width], d_scores))
             d_v_[rows, :, keys].add_(torch.bmm(of_g[:, :width], used))
-        return d_q.mul_(LN2), d_k.mul_(LN2), d_v, None, None, None
+        return d_q.mul_(LN2), d_k.mul_(LN2), d_v
 
 
 class _Scratch:

@@ -73,7 +73,7 @@ class Packed:
 
     def last(self, x: Tensor, masks: Masks) -> Tensor:
         """The last real frame of each of G sequences x (1, N, G, D): (1, B, G, D); any where a sample has none."""
-        places = _last(masks, *self.shape) + torch.tensor(self.shifts).unsqueeze(1)
+        places = (_last(masks, *self.shape) + torch.tensor(self.shifts).unsqueeze(1)).clamp_(min=0)
         return x.gather(1, places[None, :, :, None].expand(-1, -1, -1, x.shape[3]))
 
 

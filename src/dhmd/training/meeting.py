@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Hashable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -37,6 +37,12 @@ class Randomness(NamedTuple):
     def now(cls) -> Randomness:
         """As it is."""
         return cls(torch.get_rng_state(), np.random.get_state(), random.getstate())  # users' code may draw from it
+
+    def is_now(self) -> bool:
+        """Whether nothing has been drawn since."""
+        now = Randomness.now()
+        same = all(np.array_equal(one, other) for one, other in zip(self.numpy, now.numpy, strict=True))
+        return torch.equal(self.torch, now.torch) and same and self.python == now.python
 
     def restore(self) -> None:
         """Go on from here."""
@@ -80,8 +86,18 @@ class Forward:
 
     @property
     def by_thread(self) -> bool:
-        """Whether a thread computes it, beside others: not where a module draws from torch's own generator, which is one for all."""
-        return self.mode.device in BY_THREAD and not self.pair.draws
+        """Whether a thread computes it, beside others: not what draws from torch's own generator, which is one for all threads."""
+        return self.mode.device in BY_THREAD and not self.pair.draws.get(self.pair.training, False)
+
+    def look(self) -> None:
+        """Find out, once for training and once for evaluation, whether it draws so: by a pass that nobody reads, in the run's turn."""
+        if self.mode.device not in BY_THREAD or self.pair.training in self.pair.draws:
+            return
+        before = Randomness.now()
+        with suppress(Exception), torch.no_grad(), by_itself(torch.Generator()):  # what fails will do so again
+            Alone().forward(self.pair.network, self.pair.objective, self.batch)
+        self.pair.draws[self.pair.training] = not before.is_now()
+        before.restore()
 
 
 @dataclass(frozen=True)
@@ -116,6 +132,7 @@ class Asking:
         """Note a request, and say whether the run's own thread is to compute it."""
         self.asked = request
         if isinstance(request, Forward):
+            request.look()
             self.likeness = None if request.by_thread else request.likeness
         return not isinstance(request, End) and self.likeness is None
 
@@ -124,7 +141,7 @@ def answer(runs: Iterable[Asking]) -> None:
     """Compute what these runs ask for, as few programs as can be, and give each its answer."""
     parts: dict[Hashable, list[Asking]] = {}
     for run in runs:
-        parts.setdefault(run.likeness, []).append(run)
+        parts.setdefault((type(run.asked), run.likeness), []).append(run)
     for part in parts.values():
         compute(part)
 
@@ -134,8 +151,12 @@ def compute(part: Sequence[Asking]) -> None:
     try:
         answers = _together(part)
     except Exception as error:
-        if len(part) > 1 and isinstance(part[0].asked, Forward):
+        if len(part) == 1:
+            part[0].answer = error
+            return
+        if isinstance(part[0].asked, Forward):
             _warn(f"{len(part)} steps could not be one program and are taken one by one: {str(error).partition(chr(10))[0]}")
+        error = error.with_traceback(None)  # which holds what was computed
         answers = [_by_itself(run, error) for run in part]
     for run, found in zip(part, answers, strict=True):
         run.answer = found

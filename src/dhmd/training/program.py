@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 
 from dhmd.batch import FeatureBatch
 from dhmd.errors import RunError, UsageError
@@ -67,14 +66,14 @@ class Pair(nn.Module):
     """A network and its objective, as one function of a batch.
 
     Attributes:
-        draws: whether the network has a module of torch's that draws from torch's own generator.
+        draws: whether a pass draws from the process's own generators, as far as known: in training (True), in evaluation (False).
     """
 
     def __init__(self, network: nn.Module, objective: Objective) -> None:
         super().__init__()
         self.network, self.objective = network, objective
         self._unequal: dict[tuple[int, ...], set[str]] = {}
-        self.draws = any(_draws(module) for module in network.modules())
+        self.draws: dict[bool, bool] = {}
         for name, module in network.named_modules():
             if isinstance(module, _BatchNorm):
                 raise UsageError(
@@ -144,13 +143,6 @@ def label_of(batch: FeatureBatch) -> Tensor:
     if batch.label is None:
         raise RunError("the data has no labels; training and evaluation need them")
     return batch.label
-
-
-def _draws(module: nn.Module) -> bool:
-    """Whether it is one of torch's that draw from torch's own generator."""
-    if isinstance(module, (nn.RNNBase, nn.MultiheadAttention)):
-        return module.dropout > 0
-    return isinstance(module, nn.RReLU) or (isinstance(module, _DropoutNd) and module.p > 0)
 
 
 def _of_one(outputs: Outputs, leaves: Sequence[Tensor]) -> Outputs:

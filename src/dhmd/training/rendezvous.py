@@ -25,6 +25,10 @@ T = TypeVar("T")
 PREFIX = "replica "
 
 
+class _Interrupted(Exception):
+    """A first Ctrl-C, between two turns."""
+
+
 class Ended(BaseException):
     """Raised in a run that is to end where it stands; not an Exception, so that nobody takes it for a failure of the run's own."""
 
@@ -76,7 +80,7 @@ class _Run(Asking, Generic[T]):
         super().__init__()
         self.work, self.number = work, number
         self.outcome: T | BaseException | None = None
-        self.meets, self._computes = False, False
+        self.meets, self._computes, self._ended = False, False, False
         self._threads, self._ready = threads, ready
         self._go, self._paused = Semaphore(0), Semaphore(0)
         self._thread = Thread(target=self._work, name=f"{PREFIX}{number}", daemon=True)
@@ -96,8 +100,17 @@ class _Run(Asking, Generic[T]):
             self._thread.start()
         self._paused.acquire()
 
+    def end(self) -> None:
+        """End it where it stands: it gets `Ended`, now and whenever it asks again."""
+        self._ended = True
+        if self.begun:
+            self._go.release()
+            self._paused.acquire()
+
     def ask(self, request: Forward | Backward | End) -> Any:
         """In the run's thread: hand over, and come back with the answer."""
+        if self._ended:
+            raise Ended
         by_itself = self.ask_for(request)
         self.meets, self.randomness = not by_itself, Randomness.now()
         self._paused.release()
@@ -105,12 +118,17 @@ class _Run(Asking, Generic[T]):
             if not self._computes:
                 self._threads.free.acquire()
                 self._computes = True
-            compute([self])
+            try:
+                compute([self])
+            except BaseException as error:  # an exit, say: it is the run's own, too
+                self.answer = error
         if not by_itself or not (isinstance(request, Forward) and request.mode.gradients):
             self._stop_computing()  # but not before the backward pass: what it needs is in the cache, and memory is for few at once
         if by_itself:
             self._ready.put(self)
         self._go.acquire()
+        if self._ended:
+            raise Ended
         if isinstance(self.answer, BaseException):
             raise self.answer
         return self.answer
@@ -122,6 +140,7 @@ class _Run(Asking, Generic[T]):
         except BaseException as error:  # whoever began the run decides
             self.outcome = error
         self._stop_computing()
+        self.asked = None
         self._paused.release()
 
     def _stop_computing(self) -> None:
@@ -151,18 +170,26 @@ def run_together(works: Sequence[Callable[[Beside], T]]) -> list[T | BaseExcepti
         with _interrupted_between_turns() as interrupted:
             while living:
                 run = ready.get()
+                waiting.append(run)
                 run.turn()
                 if run.asked is None:
                     living.remove(run)
-                elif run.meets:
-                    waiting.append(run)
+                if run.asked is None or not run.meets:
+                    waiting.remove(run)
                 if interrupted.is_set():
-                    _end(waiting)
-                    for _ in range(len(living) - len(waiting)):
-                        _end([ready.get()])  # one by one: the next may wait for what this one holds
-                    raise KeyboardInterrupt
+                    raise _Interrupted
                 if len(waiting) == len(living):
                     waiting = _met(waiting, threads, ready)
+    except KeyboardInterrupt:  # the second: whoever's turn it is goes on
+        raise
+    except BaseException as error:
+        for run in waiting:
+            run.end()
+        for _ in range(len(living) - len(waiting)):
+            ready.get().end()  # one by one: the next may wait for what this one holds
+        if isinstance(error, _Interrupted):
+            raise KeyboardInterrupt from None
+        raise
     finally:
         torch.set_num_threads(threads.all)
     return [run.outcome for run in runs]  # type: ignore[misc]
@@ -202,10 +229,3 @@ def _interrupted_between_turns() -> Iterator[Event]:
         yield asked
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _end(runs: Sequence[_Run[Any]]) -> None:
-    for run in runs:
-        if run.begun:
-            run.answer = Ended()
-            run.turn()

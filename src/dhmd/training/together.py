@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from dhmd.config import to_plain
 from dhmd.errors import DhmdError, RunError, UsageError
+from dhmd.training.allocator import freed_memory_kept
 from dhmd.training.quiet import quiet
 from dhmd.training.record import RunFolder
 from dhmd.training.rendezvous import run_together
@@ -39,7 +40,7 @@ def train_together(configs: Sequence[DictConfig], swept: bool = False) -> list[T
         raise UsageError(f"{len(configs)} runs cannot train at once: they differ in more than seeds, weights of losses and optimisation")
     folders = [RunFolder(Path(cfg.run_dir)) for cfg in configs]
     log.info("%d runs at once: %s", len(configs), ", ".join(folder.path.name for folder in folders))
-    with quiet():  # around all of them: warning filters belong to the process, and runs do not end in the order they begin in
+    with freed_memory_kept(), quiet():  # around all: both belong to the process, and runs do not end in the order they begin in
         outcomes = run_together([partial(train, cfg) for cfg in configs])
     failed = {folder: outcome for folder, outcome in zip(folders, outcomes, strict=True) if isinstance(outcome, BaseException)}
     for folder, error in failed.items():

@@ -30,7 +30,7 @@ from dhmd.evaluation.runs import read_run
 from dhmd.tracking.closing import closing_wandb
 from dhmd.tracking.identity import wandb_identity
 from dhmd.tracking.outcome import log_outcome
-from dhmd.training.allocator import keep_freed_memory
+from dhmd.training.allocator import freed_memory_kept
 from dhmd.training.build import build_data, build_module, encode_once, whole_split
 from dhmd.training.checkpoints import BEST, LAST, Checkpoints
 from dhmd.training.collect import collect
@@ -124,8 +124,7 @@ def _train(config: dict[str, Any], folder: RunFolder, program: Program | None) -
     resumed = last.exists()
     if resumed:
         _readable(last)
-    keep_freed_memory()
-    with closing_wandb(trainer.loggers):
+    with nullcontext() if beside_others() else freed_memory_kept(), closing_wandb(trainer.loggers):
         try:
             trainer.fit(module, datamodule=data, ckpt_path=last if resumed else None, weights_only=True)
         except SystemExit as end:  # what Lightning makes of Ctrl-C
