@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,14 +20,22 @@ from models.presets import batch, build
 
 @pytest.fixture(params=[None, 1, 2, 4], ids=["one program", "one thread", "two threads", "more threads than runs"], autouse=True)
 def threads(request, monkeypatch):
-    """In how many threads runs are computed, each by itself; None: as one program, as on a GPU."""
-    before = torch.get_num_threads()
+    """How many runs are computed at a time, each by itself; None: all as one program, as on a GPU."""
     if request.param is None:
         monkeypatch.setattr(meeting, "BY_THREAD", ())
-    else:
-        torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
+    else:  # without threads of torch's own, which would want more cores than there are
+        monkeypatch.setattr(rendezvous, "_Threads", lambda runs: SimpleNamespace(all=1, of_one=1, free=threading.Semaphore(request.param)))
+    return request.param
+
+
+@pytest.mark.parametrize(
+    ("all_threads", "runs", "of_one", "at_once"), [(1, 3, 1, 1), (2, 3, 1, 2), (4, 3, 1, 4), (4, 2, 2, 2), (5, 2, 2, 2)]
+)
+def test_threads_are_shared(all_threads, runs, of_one, at_once, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: all_threads)
+    shared = rendezvous._Threads(runs)
+    assert (shared.all, shared.of_one, shared.free._value) == (all_threads, of_one, at_once)
 
 
 class Own(torch.nn.Module):
