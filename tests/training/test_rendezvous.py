@@ -28,16 +28,6 @@ def threads(request, monkeypatch):
     return request.param
 
 
-@pytest.mark.parametrize(
-    ("all_threads", "runs", "of_one", "at_once"), [(1, 3, 1, 1), (2, 3, 1, 2), (4, 3, 1, 4), (4, 2, 2, 2), (5, 2, 2, 2)]
-)
-def test_threads_are_shared(all_threads, runs, of_one, at_once, monkeypatch):
-    monkeypatch.undo()
-    monkeypatch.setattr(torch, "get_num_threads", lambda: all_threads)
-    shared = rendezvous._Threads(runs)
-    assert (shared.all, shared.of_one, shared.free._value) == (all_threads, of_one, at_once)
-
-
 class Own(torch.nn.Module):
     """A network with dropout of torch's own, which no replica's generator reaches."""
 
