@@ -26,6 +26,7 @@ def drawn(content):
     return dict(figures(content))
 
 
+@pytest.mark.slow
 def test_no_text_leaves_its_figure_or_covers_another(drawn, monkeypatch):
     for name, figure in drawn.items():
         page = figure.bbox

@@ -309,6 +309,7 @@ def test_the_page_names_every_column_and_array(tmp_path, undrawn):
     assert [group for group in groups if f"`{group}/" not in page] == []
 
 
+@pytest.mark.slow
 def test_labels_that_are_all_one_are_analysed(tmp_path):
     run = make_run(tmp_path / "run", n=40, epochs=4, stages=ALL_STAGES)
     with h5py.File(run / "record.h5", "a") as file:

@@ -128,7 +128,8 @@ def check_export(case: Case, run: Path, arrays: dict[str, np.ndarray]) -> None:
     np.testing.assert_allclose(outputs["prediction"].numpy(), given["prediction"], atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["three", *(pytest.param(n, marks=pytest.mark.slow) for n in CASES if n != "three")])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
 def test_from_a_pickle_to_figures(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     case = CASES[name]
     dims = [f"dims.{m}={d}" for m, d in DIMS.items()] + [f"reliability.{m}={r}" for m, r in RELIABILITY.items()]
@@ -188,7 +189,7 @@ def test_a_corpus_of_four_is_evaluated_on_a_file_of_four() -> None:
     dhmd_("predict", "run", "corpus.pkl", "-o", "predictions.csv")
 
 
-@pytest.mark.parametrize("single", [True, False], ids=["a file a modality", "a file a sample"])
+@pytest.mark.parametrize("single", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["a file a modality", "a file a sample"])
 def test_from_a_folder_with_modalities_of_a_users_own(single: bool, capsys: pytest.CaptureFixture[str]) -> None:
     rng = np.random.default_rng(0)
     splits = ["train"] * 16 + ["valid"] * 6 + ["test"] * 7

@@ -157,6 +157,7 @@ def test_arrows_walk_through_the_samples(browser):
     assert browser.find_element("css selector", "#sample h3").text == second.get_attribute("data-id")
 
 
+@pytest.mark.slow
 def test_everything_is_reached_by_the_keyboard(browser):
     from selenium.webdriver.common.keys import Keys
 

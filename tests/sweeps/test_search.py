@@ -129,9 +129,8 @@ def test_the_same_command_again_does_nothing_and_more_trials_are_added(here, tri
     assert table(here / "s")[:3] == before
 
 
-@pytest.mark.parametrize(
-    ("at_once", "after"), [pytest.param(1, 2, marks=pytest.mark.slow), pytest.param(3, 1, marks=pytest.mark.slow), (3, 4)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("at_once", "after"), [(1, 2), (3, 1), (3, 4)])
 def test_a_killed_search_goes_on_as_if_it_had_not_been(at_once, after, here, trials):
     batch = f"hydra.sweeper.at_once={at_once}"
     assert search(batch, folder="whole") == 0

@@ -75,7 +75,8 @@ def process(rank, port, folder, case, parts):
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("case", ["authors", *(pytest.param(c, marks=pytest.mark.slow) for c in CASES if c != "authors")])
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
 def test_two_processes_have_the_losses_and_gradients_of_one(case, tmp_path, free_port):
     parts = (slice(0, 4), slice(4, 7))
     mp.spawn(process, (free_port, str(tmp_path), case, parts), nprocs=2)

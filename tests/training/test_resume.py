@@ -94,6 +94,7 @@ def test_stop_inside_an_accumulation_window(stopped_and_resumed, kind, batch):
     assert_same_record(*stopped_and_resumed(*FOUR_A_STEP, target, epoch=1, batch=batch))
 
 
+@pytest.mark.slow
 def test_stop_after_a_fall_of_the_learning_rate(stopped_and_resumed):
     # steps so small that the loss falls by less than the schedule's threshold, and no patience: the rate falls every epoch
     options = ["trainer.max_epochs=5", "optimisation.lr=1.0e-6", "optimisation.group_lr.dictionaries=null", "optimisation.patience=0"]
