@@ -5,6 +5,7 @@ Linear layers, norms and dropout then compute real frames alone. Attention is to
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from dhmd.nn.replicas import replicas
 from dhmd.nn.sight import Masks, Sight, filled, hull, spans
+
+Move = Callable[[Tensor, Tensor, int], Tensor]
 
 WORTH = 64  # frames of padding a sample from which on it is left out: samples of a batch no longer share blocks of attention
 ROUND = 128  # packed lengths are multiples of it, so that kernels made for a length serve again
@@ -63,12 +66,14 @@ class Packed:
 
     def arranged(self, x: Tensor) -> Tensor:
         """From (B, T, ...)."""
-        found: Tensor = _Taken.apply(x.flatten(0, 1), self._places, -(-self.count // ROUND) * ROUND)  # type: ignore[no-untyped-call]
+        rows = -(-self.count // ROUND) * ROUND
+        found: Tensor = _Moved.apply(x.flatten(0, 1), self._places, rows, _taken, _put)  # type: ignore[no-untyped-call]
         return found.unsqueeze(0)
 
     def restored(self, x: Tensor) -> Tensor:
         """To (B, T, ...); 0 where nothing was computed."""
-        found: Tensor = _Put.apply(x.squeeze(0), self._places, self.shape[0] * self.shape[1])  # type: ignore[no-untyped-call]
+        rows = self.shape[0] * self.shape[1]
+        found: Tensor = _Moved.apply(x.squeeze(0), self._places, rows, _put, _taken)  # type: ignore[no-untyped-call]
         return found.view(*self.shape, *found.shape[1:])
 
     def last(self, x: Tensor, masks: Masks) -> Tensor:
@@ -96,37 +101,26 @@ def _last(masks: Masks, batch: int, length: int) -> Tensor:
     return torch.stack([(mask * steps).amax(dim=1) for mask in filled(masks, batch, length)], dim=1)
 
 
-class _Taken(torch.autograd.Function):
-    """Some rows of x, then rows of 0."""
+class _Moved(torch.autograd.Function):
+    """Rows that are moved, and their gradients moved back."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, places: Tensor, count: int) -> Tensor:
-        ctx.places, ctx.rows = places, len(x)
-        return _taken(x, places, count)
+    def forward(ctx: Any, x: Tensor, places: Tensor, count: int, move: Move, back: Move) -> Tensor:
+        ctx.places, ctx.rows, ctx.back = places, len(x), back
+        return move(x, places, count)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return _put(gradients[0], ctx.places, ctx.rows), None, None
-
-
-class _Put(torch.autograd.Function):
-    """The opposite of it."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, places: Tensor, count: int) -> Tensor:
-        ctx.places, ctx.rows = places, len(x)
-        return _put(x, places, count)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return _taken(gradients[0], ctx.places, ctx.rows), None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return ctx.back(gradients[0], ctx.places, ctx.rows), None, None, None, None
 
 
 def _taken(x: Tensor, places: Tensor, count: int) -> Tensor:
+    """The rows at these places, then rows of 0."""
     found = x.new_zeros(count, *x.shape[1:])
     torch.index_select(x, 0, places, out=found[: len(places)])
     return found
 
 
 def _put(x: Tensor, places: Tensor, count: int) -> Tensor:
+    """The first rows put to these places among rows of 0."""
     return x.new_zeros(count, *x.shape[1:]).index_copy_(0, places, x[: len(places)])
