@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dhmd.nn import encoder, packing
+from dhmd.nn.attention import attend
 from dhmd.nn.encoder import Encoders, Rates
 from dhmd.nn.packing import Packed, Padded, arrangement
 from dhmd.nn.sight import Sight
@@ -94,11 +95,25 @@ def test_only_much_padding_is_worth_it():
     assert held((nothing,), (much,), (2, 300, 300)) == [Packed, Packed]
 
 
-def test_dropout_of_packed_attention_keeps_what_it_should():
+def test_dropped_weights_of_packed_samples_have_the_mean_and_gradients_of_their_masks(monkeypatch):
+    real = mask(9, [(2, 3), (0, 9)])
+    sight, packed, _ = packed_sight(real, monkeypatch)
     torch.manual_seed(0)
-    made = Encoders(("a",), WIDTH, 3, 1, (0.5,), Rates(0.1, 0.1, 0.1))
-    real = mask(200, [(0, 60), (20, 70)])
-    x = torch.randn(2, 200, WIDTH)
-    outs = [made([x], (real,))[0][real] for _ in range(2)]
-    assert not torch.equal(*outs)
-    assert all(out.isfinite().all() for out in outs)
+    q, k, v = (packed.arranged(torch.randn(2, 9, 8, dtype=torch.float64)).view(1, 1, -1, 2, 4).permute(0, 1, 3, 4, 2) for _ in range(3))
+    rows = slice(0, packed.count)
+    whole = attend(q, k, v, sight, (0.0,))[..., rows]
+    dropped = torch.stack([attend(q, k, v, sight, (0.3,))[..., rows] for _ in range(1500)])
+    torch.testing.assert_close(dropped.mean(0), whole, rtol=0, atol=0.1)
+    assert dropped.std(0).min() > 0
+
+    def once(*x):
+        torch.manual_seed(1)
+        return attend(*x, sight, (0.3,))[..., rows]
+
+    assert torch.autograd.gradcheck(once, [x[..., rows].detach().clone().requires_grad_() for x in (q, k, v)])
+
+
+def packed_sight(real, monkeypatch):
+    """Of sequences that look at themselves."""
+    monkeypatch.setattr(packing, "WORTH", 0)
+    return arrangement(Sight((real,), (real,), (len(real), real.shape[1], real.shape[1]), causal=False), CPU)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -51,13 +52,17 @@ class Packed:
     def __init__(self, masks: Masks, batch: int, length: int) -> None:
         self.shape = batch, length
         real = [spans(mask, batch, length) for mask in masks]
-        hulls = [hull([each[b] for each in real]) or range(1) for b in range(batch)]
+        self._hulls = [hull([each[b] for each in real]) or range(1) for b in range(batch)]
         self.shifts: list[int] = []
         self.count = 0
-        for frames in hulls:
+        for frames in self._hulls:
             self.shifts.append(self.count - frames.start)
             self.count += len(frames)
-        self._places = torch.tensor([b * length + t for b, frames in enumerate(hulls) for t in frames])
+
+    @cached_property
+    def _places(self) -> Tensor:
+        """Of the frames that are kept, among all of (B T)."""
+        return torch.tensor([b * self.shape[1] + t for b, frames in enumerate(self._hulls) for t in frames])
 
     @property
     def saved(self) -> int:

@@ -155,9 +155,9 @@ class Sight:
                 yield Block(rows, slice(t, stop), slice(all_keys.start, seen), told, rate, next(draws))
 
 
-def hull(spans: list[range]) -> range:
+def hull(each: list[range]) -> range:
     """The frames from the first to the last of any of them."""
-    found = [x for x in spans if x]
+    found = [x for x in each if x]
     return range(min(x.start for x in found), max(x.stop for x in found)) if found else range(0)
 
 

@@ -86,7 +86,7 @@ class Forward:
 
     @property
     def by_thread(self) -> bool:
-        """Whether a thread computes it, beside others: not what draws from torch's own generator, which is one for all threads."""
+        """Whether a thread computes it, beside others: not what draws from the process's own generators, one for all threads."""
         return self.mode.device in BY_THREAD and not self.pair.draws.get(self.pair.training, False)
 
     def look(self) -> None:

@@ -170,7 +170,7 @@ def run_together(works: Sequence[Callable[[Beside], T]]) -> list[T | BaseExcepti
         with _interrupted_between_turns() as interrupted:
             while living:
                 run = ready.get()
-                waiting.append(run)
+                waiting.append(run)  # what fails in its turn finds it here
                 run.turn()
                 if run.asked is None:
                     living.remove(run)
