@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 import re
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dhmd.composition import guarded_composition
 from dhmd.config import closest, conf_dir
 from dhmd.errors import DhmdError, RunError, UsageError
+from dhmd.upgrade import REMOVED
 
 WITH_VALUE = frozenset(
     {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--info", "-i"}
@@ -70,12 +69,7 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Di
     """
     path = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []
     with _user_errors(overrides), guarded_composition(), hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return _composed([*overrides, *path])
-
-
-def _composed(overrides: Sequence[str], name: str = "train") -> DictConfig:
-    """By the Hydra that there is, with where its configurations come from."""
-    cfg = hydra.compose(name, list(overrides), return_hydra_config=True)
+        cfg = hydra.compose("train", [*overrides, *path], return_hydra_config=True)
     choices = cfg.hydra.runtime.choices
     OmegaConf.set_struct(cfg, False)
     for name in set(cfg.labels) - {"data"}:
@@ -89,7 +83,6 @@ def _job(cfg: DictConfig) -> float:
     """What Hydra calls, once a job; the best validation loss goes back to a sweeper."""
     from dhmd.training.record import RunFolder
     from dhmd.training.show import print_run
-    from dhmd.training.together import train_together
     from dhmd.training.train import sweeping, train
 
     global _begun, _failed
@@ -97,60 +90,22 @@ def _job(cfg: DictConfig) -> float:
     sys.argv = _typed or sys.argv  # Lightning starts further processes by the command as typed
     if sweeping():
         cfg.resume = True  # the same command again continues what is half done
-    runs, swept = [cfg], OmegaConf.select(cfg, "trainer.beside") is not None
     try:
-        runs = _in_one_program(cfg)
-        results = [train(cfg)] if len(runs) == 1 else train_together(runs, swept)
+        result = train(cfg)
     except KeyboardInterrupt:
-        if not sweeping() and any(RunFolder(Path(run.run_dir)).started for run in runs):
-            again = (
-                f"`dhmd train resume={cfg.run_dir}`" if len(runs) == 1 else f"the same command and hydra.run.dir={cfg.run_dir} resume=true"
-            )
-            print(f"\ncontinue with {again}", file=sys.stderr)
+        if RunFolder(Path(cfg.run_dir)).started and not sweeping():
+            print(f"\ncontinue with `dhmd train resume={cfg.run_dir}`", file=sys.stderr)
         raise
     except Exception as error:
-        if sweeping() and len(runs) == 1:
+        if sweeping():
             RunFolder(Path(cfg.run_dir)).fail(str(error) if isinstance(error, DhmdError) else f"{type(error).__name__}: {error}")
         if sweeping() or not isinstance(error, DhmdError):
             raise
         _failed = error
         return math.nan
-    for result in results:
-        if result.main:
-            print_run(result.run_dir)
-    return results[0].score
-
-
-def _in_one_program(cfg: DictConfig) -> list[DictConfig]:
-    """The runs that train together: those that a sweep says, or ``trainer.replicas`` seeds, in folders of a sweep of their own."""
-    from hydra.core.hydra_config import HydraConfig
-
-    from dhmd.config import to_plain
-    from dhmd.sweeps.folder import read_jobs, write_sweep
-    from dhmd.sweeps.naming import quoted
-    from dhmd.training.replicas import replicas_of
-    from dhmd.training.train import validated
-
-    count = replicas_of(to_plain(cfg))
-    if count == 1:
-        return [cfg]
-    folder, hydras = Path(cfg.run_dir), HydraConfig.get()
-    if cfg.trainer.get("beside") is None:
-        runs = [copy.deepcopy(cfg) for _ in range(count)]
-        for number, run in enumerate(runs):
-            run.seed = validated(to_plain(cfg))["seed"] + number
-            run.run_dir = str(folder / f"seed-{run.seed}")
-            validated(to_plain(run))
-        given, command = [str(o) for o in hydras.overrides.task], shlex.join(["dhmd", *sys.argv[1:]])
-        write_sweep(folder, {Path(run.run_dir).name: [*given, f"seed={run.seed}"] for run in runs}, command)
-    else:
-        jobs, resume = read_jobs(folder.parent), f"resume={str(cfg.resume).lower()}"
-        where = [str(o) for o in hydras.overrides.hydra if str(o).lstrip("+").startswith("hydra.searchpath")]
-        own = {name: f"run_dir={quoted(folder.parent / name)}" for name in cfg.trainer.beside}
-        runs = [cfg, *(_composed([*where, *jobs[name], resume, path], str(hydras.job.config_name)) for name, path in own.items())]
-    for run in runs:  # a run is continued by itself, if need be
-        run.trainer.replicas, run.trainer.beside = 1, None
-    return runs
+    if result.main:
+        print_run(result.run_dir)
+    return result.score
 
 
 def _run(arguments: Sequence[str]) -> None:
@@ -227,6 +182,8 @@ def _user_errors(arguments: Sequence[str]) -> Iterator[None]:
         cause = error.__cause__
         if isinstance(cause, DhmdError):  # what a sweeper or launcher of ours said of its options
             raise cause from error
+        if removed := REMOVED.get(_refused_key(str(error))):
+            raise UsageError(f"{_refused_key(str(error))} {removed[1]}") from error
         detail = f" ({_first_line(cause)})" if isinstance(cause, OmegaConfBaseException) else ""
         raise UsageError(f"{_first_line(error)}{detail}{_near_override(str(error))}") from error
 
@@ -241,14 +198,19 @@ def _listing(options: Sequence[str]) -> str:
 
 def _near_override(message: str) -> str:
     """The keys and groups nearest to the one that Hydra could not override."""
-    named = re.search(r"[Cc]ould not (?:override|append|delete)[^']*'([^']+)'", message)
-    if named is None:
+    key = _refused_key(message).partition("@")[0]
+    if not key:
         return ""
-    key = named[1].partition("@")[0]
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = hydra.compose("train")
     keys, groups = _keys(cfg), [p.name for p in conf_dir().iterdir() if p.is_dir()]
     return closest(key, [*keys, *groups]) or closest(key.rpartition(".")[2], [k for k in keys if k.rpartition(".")[2]])
+
+
+def _refused_key(message: str) -> str:
+    """The key that Hydra could not override; empty for any other message."""
+    named = re.search(r"[Cc]ould not (?:override|append|delete)[^']*'([^']+)'", message)
+    return named[1] if named else ""
 
 
 def _keys(cfg: DictConfig, path: str = "") -> list[str]:

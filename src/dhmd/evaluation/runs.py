@@ -19,6 +19,7 @@ from yaml import YAMLError
 from dhmd.errors import RunError
 from dhmd.evaluation.record import Record, read_record
 from dhmd.json_file import read_object
+from dhmd.upgrade import without_removed
 
 Array = NDArray[Any]
 SCHEMA = 1
@@ -216,7 +217,7 @@ def _yaml(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: not a resolved configuration ({error}); {AGAIN}") from error
     if not isinstance(content, dict):
         raise RunError(f"{path}: found a {type(content).__name__}, expected a mapping; {AGAIN}")
-    return {str(key): value for key, value in content.items()}
+    return without_removed({str(key): value for key, value in content.items()})
 
 
 def _check_metrics(path: Path, metrics: Mapping[str, Any], without: Collection[str] = ()) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 import torch
@@ -110,17 +110,10 @@ class Objective(nn.Module):
             outputs: of a network.
             label: (B,).
         """
-        return self.weighted(self.terms(outputs, label))
-
-    def terms(self, outputs: Outputs, label: Tensor) -> list[Term]:
-        """Every term, unweighted."""
         terms = [*self._task(outputs, label), *self._decoupling(outputs, label)]
         for name, space in outputs.spaces.items():
             terms += [*self._distillation(name, space), *self._matching(name, space, label)]
-        return [*terms, *(Term(name, name, _scalar(name, term(outputs, label))) for name, term in self.further.items())]
-
-    def weighted(self, terms: Sequence[Term]) -> dict[str, Tensor]:
-        """The terms by name, and their weighted sum as ``total``."""
+        terms += [Term(name, name, _scalar(name, term(outputs, label))) for name, term in self.further.items()]
         total = sum((self.weights[t.key] * t.value for t in terms if self.weights[t.key]), torch.zeros_like(terms[0].value))
         return {t.name: t.value for t in terms} | {"total": total}
 

@@ -16,8 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dhmd.nn.dropout import kept
-from dhmd.nn.replicas import fresh_seeds
+from dhmd.nn.dropout import fresh_seed, kept
 from dhmd.nn.sight import Block, Seen, Sight
 
 SAFE = 60.0  # scores up to which powers of two and their sums neither overflow nor vanish
@@ -41,7 +40,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, rates: tuple[float, ..
     if q.device.type == "cpu" and not torch.compiler.is_compiling():
         q, k, v = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (q, k, v))  # what sums of powers need
         with torch.autocast("cpu", enabled=False):
-            out: Tensor = _Attention.apply(q, k, v, sight, rates, fresh_seeds() if any(rates) else [0])[0]  # type: ignore[no-untyped-call]
+            out: Tensor = _Attention.apply(q, k, v, sight, rates, fresh_seed() if any(rates) else 0)[0]  # type: ignore[no-untyped-call]
         return out
     visible = None if sight.visible is None else sight.visible.to(q.device).expand(*q.shape[:2], -1, -1)
     none = None if visible is None else ~visible.any(dim=-1, keepdim=True)
@@ -58,28 +57,28 @@ def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, rates: tuple[float, ..
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(q: Tensor, k: Tensor, v: Tensor, sight: Sight, rates: tuple[float, ...], seeds: list[int]) -> tuple[Tensor, Tensor]:
+    def forward(q: Tensor, k: Tensor, v: Tensor, sight: Sight, rates: tuple[float, ...], seed: int) -> tuple[Tensor, Tensor]:
         out, log_sum = torch.zeros_like(q), q.new_zeros(*q.shape[:3], 1, q.shape[-1])
         # |q k| <= |q| |k|: where that is small, no maximum need be looked for
         safe = bool(q.square().sum(3).amax() * k.square().sum(3).amax() <= SAFE**2)
-        blocks = sight.blocks(q.shape[2], rates, len(seeds))
+        blocks = sight.blocks(q.shape[2], rates)
         q, k, v, out_, log_sum_ = (x.flatten(0, 2) for x in (q, k, v, out, log_sum))
         scratch = _Scratch(q, blocks)
-        for block in blocks:
-            rows, queries, keys, _, rate, _ = block
+        for i, block in enumerate(blocks):
+            rows, queries, keys, _, rate = block
             weights = _scores(q, k, block, scratch)
             highest = None if safe else weights.amax(dim=-1, keepdim=True).clamp_(min=HIDDEN / 10)
             weights = (weights if highest is None else weights.sub_(highest)).exp2_()
             total = weights.sum(dim=-1).clamp_(min=torch.finfo(q.dtype).tiny).unsqueeze(1)
             if rate:
-                weights.mul_(kept(weights.shape, rate, block.seed(seeds), out=scratch.words))
+                weights.mul_(kept(weights.shape, rate, _of_block(seed, i), out=scratch.words))
             torch.div(torch.bmm(v[rows, :, keys], weights.mT), total, out=out_[rows, :, queries])
             log_sum_[rows, :, queries] = total.log2_() if highest is None else total.log2_().add_(highest.mT)
         return out, log_sum
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        q, k, v, ctx.sight, ctx.rates, ctx.seeds = inputs
+        q, k, v, ctx.sight, ctx.rates, ctx.seed = inputs
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(q, k, v, *output)
 
@@ -92,7 +91,7 @@ class _Attention(torch.autograd.Function):
     def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of q, k and v."""
         q, k, v, out, log_sum = ctx.saved_tensors
-        blocks, width = ctx.sight.blocks(q.shape[2], ctx.rates, len(ctx.seeds)), q.shape[3]
+        blocks, width = ctx.sight.blocks(q.shape[2], ctx.rates), q.shape[3]
         d_q, d_k, d_v = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
         balance = (gradient * out).sum(dim=3, keepdim=True).neg_()
         one = k.new_ones(()).expand(*k.shape[:3], 1, k.shape[-1])
@@ -101,14 +100,14 @@ class _Attention(torch.autograd.Function):
         q, k, v, gradient = (torch.cat(pair, dim=3).flatten(0, 2) for pair in wide)
         d_q_, d_k_, d_v_ = (x.flatten(0, 2) for x in (d_q, d_k, d_v))
         scratch = _Scratch(q, blocks)
-        for block in blocks:
-            rows, queries, keys, _, rate, _ = block
+        for i, block in enumerate(blocks):
+            rows, queries, keys, _, rate = block
             weights = used = _scores(q, k, block, scratch).exp2_()
             of_q, of_k, of_v, of_g = q[rows, :, queries], k[rows, :, keys], v[rows, :, keys], gradient[rows, :, queries]
             d_scores = scratch.of(1, weights.shape)
             if rate:
                 torch.bmm(of_g[:, :width].mT, of_v[:, :width], out=d_scores)
-                mask = kept(weights.shape, rate, block.seed(ctx.seeds), out=scratch.words)
+                mask = kept(weights.shape, rate, _of_block(ctx.seed, i), out=scratch.words)
                 used = torch.mul(weights, mask, out=scratch.of(2, weights.shape))
                 d_scores.mul_(used).addcmul_(weights, of_g[:, width:].mT)
             else:
@@ -117,6 +116,11 @@ class _Attention(torch.autograd.Function):
             d_k_[rows, :, keys].add_(torch.bmm(of_q[:, :width], d_scores))
             d_v_[rows, :, keys].add_(torch.bmm(of_g[:, :width], used))
         return d_q.mul_(LN2), d_k.mul_(LN2), d_v
+
+
+def _of_block(seed: int, number: int) -> int:
+    """Seed of a block's dropout mask, from the seed of the attention and the block's number."""
+    return seed + (number << 24)
 
 
 class _Scratch:

@@ -17,9 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dhmd.nn.replicas import fresh_seeds, jointly, mapped
-
 BLOCK = 2**18  # words in a table: they stay in the cache
+
+
+def fresh_seed() -> int:
+    """A seed for a mask, from torch's generator."""
+    return int(torch.randint(2**62, ()))
 
 
 def kept(shape: torch.Size | tuple[int, ...], rate: float, seed: int, out: Tensor | None = None) -> Tensor:
@@ -40,21 +43,13 @@ def kept(shape: torch.Size | tuple[int, ...], rate: float, seed: int, out: Tenso
     return words.view(torch.float32).view(shape)
 
 
-def dropout(x: Tensor, rate: float, training: bool, axis: int = 0) -> Tensor:
-    """Zero each element of x with probability ``rate`` and scale the others by 1 / (1 - rate); x itself when not training.
-
-    Among replicas whose x lie side by side along ``axis``, each gets the mask that it would get alone (on a CPU).
-    """
+def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
+    """Zero each element of x with probability ``rate`` and scale the others by 1 / (1 - rate); x itself when not training."""
     if not training or rate == 0:
         return x
     if x.device.type != "cpu":
         return F.dropout(x, rate)
-    if mapped():
-        return jointly(lambda every: [dropout(every, rate, training)], x)[0]
-    seeds, shape = fresh_seeds(), list(x.shape)
-    shape[axis] //= len(seeds)
-    masks = [kept(tuple(shape), rate, seed) for seed in seeds]
-    return x * (masks[0] if len(masks) == 1 else torch.cat(masks, dim=axis)).to(x.dtype)
+    return x * kept(x.shape, rate, fresh_seed()).to(x.dtype)
 
 
 @lru_cache(maxsize=16)

@@ -7,8 +7,7 @@ Source: the DMD authors' code; Tsai et al., "Multimodal Transformer for Unaligne
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from math import gcd
 from typing import Any, NamedTuple
 
@@ -20,7 +19,6 @@ from dhmd.nn.attention import LN2, attend
 from dhmd.nn.dropout import dropout
 from dhmd.nn.packing import Packed, Padded, arrangement
 from dhmd.nn.positions import position_vectors
-from dhmd.nn.replicas import jointly, mapped
 from dhmd.nn.sight import Masks, Sight, filled
 from dhmd.nn.temporal import real_index
 
@@ -120,55 +118,27 @@ class Encoders(nn.Module):
         Returns:
             G of (B, T, D), or of (B, D). Frames that are padding come out undefined.
         """
-        parameters = dict(self.named_parameters())
-        others, other_masks = () if sources is None else sources, () if source_masks is None else source_masks
-        if not mapped():
-            return self._side_by_side(parameters, x, masks, others, other_masks, last)
-        parts: list[Sequence[Tensor | None]] = [tuple(parameters.values()), x, masks, others, other_masks]
-
-        def of_replicas(*every: Tensor | None) -> list[Tensor]:
-            """All replicas' encoders as further groups, one replica's after the other's."""
-            left = iter(every)
-            weights, *rest = ([next(left) for _ in part] for part in parts)
-            folded = {name: _folded(value) for name, value in zip(parameters, weights, strict=True) if value is not None}
-            count = len(folded["norm_weight"]) // len(self.names)
-            seen: list[Any] = [tuple(None if one is None else one[k] for k in range(count) for one in part) for part in rest]
-            found = self._side_by_side(folded, seen[0], seen[1], seen[2], seen[3], last)
-            return [torch.stack(found[g :: len(x)]) for g in range(len(x))]
-
-        return list(jointly(of_replicas, *chain.from_iterable(parts)))
-
-    def _side_by_side(
-        self,
-        parameters: Mapping[str, Tensor],
-        x: Sequence[Tensor],
-        masks: Masks,
-        sources: Sequence[Tensor],
-        source_masks: Masks,
-        last: bool,
-    ) -> list[Tensor]:
-        """`forward` with encoders of these parameters; their number is a multiple of what attention dropout has rates for."""
         runs: dict[Any, list[int]] = {}
         for i, own in enumerate(x):
-            other = sources[i] if sources else own
+            other = own if sources is None else sources[i]
             lengths = own.shape[1], other.shape[1]
             # an exported program's sequences of any length have symbols for lengths, which cannot be compared
             runs.setdefault(lengths if all(isinstance(n, int) for n in lengths) else i, []).append(i)
         out: dict[int, Tensor] = {}
         for run in runs.values():
             stacked = torch.stack([x[i] for i in run], dim=2)
-            source = (torch.stack([sources[i] for i in run], dim=2), tuple(source_masks[i] for i in run)) if sources else None
-            found = self._encode(parameters, run, stacked, tuple(masks[i] for i in run), source, last)
+            source: tuple[Tensor, Masks] | None = None
+            if sources is not None and source_masks is not None:
+                source = torch.stack([sources[i] for i in run], dim=2), tuple(source_masks[i] for i in run)
+            found = self._encode(run, stacked, tuple(masks[i] for i in run), source, last)
             out |= dict(zip(run, found.unbind(-2), strict=True))
         return [out[i] for i in range(len(x))]
 
-    def _encode(
-        self, p: Mapping[str, Tensor], run: list[int], x: Tensor, masks: Masks, source: tuple[Tensor, Masks] | None, last: bool
-    ) -> Tensor:
+    def _encode(self, run: list[int], x: Tensor, masks: Masks, source: tuple[Tensor, Masks] | None, last: bool) -> Tensor:
         """Some of the encoders, on sequences x (B, T, G, D) and sources of equal lengths: (B, T, G, D), or (B, G, D) of the last frames."""
-        w, width = self._weights(p, run), (self.width,)
+        w, width = self._weights(run), (self.width,)
         keys, key_masks = (x, masks) if source is None else source
-        rates = tuple(self.attention_dropout[i % len(self.names)] if self.training else 0.0 for i in run)
+        rates = tuple(self.attention_dropout[i] if self.training else 0.0 for i in run)
         sight = Sight(masks, key_masks, (x.shape[0], x.shape[1], keys.shape[1]), self.causal)
         sight, frames, key_frames = arrangement(sight, x.device)
         given = None if source is None else self._keys_and_values(w, keys, key_masks, key_frames)
@@ -206,7 +176,7 @@ class Encoders(nn.Module):
         return x.reshape(*x.shape[:3], parts, self.heads, -1).permute(3, 2, 0, 4, 5, 1).contiguous()
 
     def _drop(self, x: Tensor, rate: float) -> Tensor:
-        return dropout(x, rate, self.training, axis=2)
+        return dropout(x, rate, self.training)
 
     def _embed(self, x: Tensor, masks: Masks) -> Tensor:
         if all(mask is None for mask in masks):
@@ -217,9 +187,10 @@ class Encoders(nn.Module):
             index = index * (x[..., 0] != 0)
         return torch.add(position_vectors(index, self.width).to(x.dtype), x, alpha=math.sqrt(self.width))
 
-    def _weights(self, p: Mapping[str, Tensor], run: list[int]) -> _Weights:
+    def _weights(self, run: list[int]) -> _Weights:
         """Those of some encoders, layer by layer. Norms keep no scale and shift: the weights behind them take these in."""
-        if len(run) < len(p["norm_weight"]):
+        p: dict[str, Tensor] = dict(self.named_parameters())
+        if len(run) < len(self.names):
             index = torch.tensor(run, device=p["norm_weight"].device)
             p = {name: x.index_select(0 if name in ("norm_weight", "norm_bias") else 1, index) for name, x in p.items()}
         in_proj, in_bias = _behind_norm(p["in_proj_weight"], p["in_proj_bias"], p["norm_attention_weight"], p["norm_attention_bias"])
@@ -252,8 +223,3 @@ class _Weights(NamedTuple):
 def _behind_norm(weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
     """Weight (..., O, I) and bias (..., O) of a linear layer that takes in the scale and shift (..., I) of the norm before it."""
     return weight * scale.unsqueeze(-2), bias + (weight @ shift.unsqueeze(-1)).squeeze(-1)
-
-
-def _folded(parameter: Tensor) -> Tensor:
-    """From (K, layers, G, ...), or (K, G, D) of the last norm, to K G groups."""
-    return parameter.flatten(0, 1) if parameter.dim() == 3 else parameter.transpose(0, 1).flatten(1, 2)

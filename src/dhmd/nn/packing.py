@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dhmd.nn.replicas import replicas
 from dhmd.nn.sight import Masks, Sight, filled, hull, spans
 
 Move = Callable[[Tensor, Tensor, int], Tensor]
@@ -90,7 +89,7 @@ class Packed:
 def arrangement(sight: Sight, device: torch.device) -> tuple[Sight, Padded | Packed, Padded | Packed]:
     """How queries' and keys' sequences are best held, and who sees what then: packed where much is padding, and every query has a key."""
     padded = sight, Padded(), Padded()
-    if device.type != "cpu" or torch.compiler.is_compiling() or replicas() > 1 or all(m is None for m in (*sight.queries, *sight.keys)):
+    if device.type != "cpu" or torch.compiler.is_compiling() or all(m is None for m in (*sight.queries, *sight.keys)):
         return padded
     batch, n_q, n_k = sight.shape
     queries = Packed(sight.queries, batch, n_q)

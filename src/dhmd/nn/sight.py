@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import count, cycle, repeat
+from itertools import cycle
 from typing import NamedTuple
 
 import torch
@@ -20,22 +20,13 @@ Masks = tuple[Tensor | None, ...]
 
 
 class Block(NamedTuple):
-    """Scores that are made at once: of some samples' heads, for queries and keys; ``seen`` is None where every query sees every key.
-
-    ``draw`` says which replica's they are, and which of its blocks.
-    """
+    """Scores that are made at once: of some samples' heads, for queries and keys; ``seen`` is None where every query sees every key."""
 
     rows: slice
     queries: slice
     keys: slice
     seen: Seen | None
     rate: float
-    draw: tuple[int, int]
-
-    def seed(self, seeds: Sequence[int]) -> int:
-        """Of its mask, from those of the replicas."""
-        replica, number = self.draw
-        return seeds[replica] + (number << 24)
 
 
 class Seen(NamedTuple):
@@ -97,24 +88,23 @@ class Sight:
         shifts = None if self.shifts is None else (range(batch), self.shifts[1])
         return replace(self, queries=(None,) * len(self.keys), shape=(batch, 1, n_k), causal=False, shifts=shifts)
 
-    def blocks(self, heads: int, rates: tuple[float, ...], replicas: int = 1) -> list[Block]:
+    def blocks(self, heads: int, rates: tuple[float, ...]) -> list[Block]:
         """All that there is to be computed, in blocks, without what padding alone would see or show.
 
         Args:
             heads: of each attention; rows are those of (G, B, heads).
             rates: of dropout, by group.
-            replicas: runs of groups that share no block, so that no replica's masks depend on what runs beside it.
         """
-        key = heads, rates, replicas
+        key = heads, rates
         if key not in self._planned:
             self._planned[key] = list(self._plan(*key))
         return self._planned[key]
 
     @cached_property
-    def _planned(self) -> dict[tuple[int, tuple[float, ...], int], list[Block]]:
+    def _planned(self) -> dict[tuple[int, tuple[float, ...]], list[Block]]:
         return {}
 
-    def _plan(self, heads: int, rates: tuple[float, ...], replicas: int) -> Iterator[Block]:
+    def _plan(self, heads: int, rates: tuple[float, ...]) -> Iterator[Block]:
         batch, n_q, n_k = self.shape
         queries = [x for mask in self.queries for x in spans(mask, batch, n_q)]
         keys = [x for mask in self.keys for x in spans(mask, batch, n_k)]
@@ -125,19 +115,17 @@ class Sight:
                 for each, shifts in zip((queries, keys), self.shifts, strict=True)
             )
             row = [i // batch for i in row]  # a group for each sample
-        draws = [zip(repeat(replica), count()) for replica in range(replicas)]
-        by_sample = [(rate, group * replicas // len(rates)) for group, rate in enumerate(rates) for _ in range(batch)]
+        by_sample = [rate for rate in rates for _ in range(batch)]
         begin, last = 0, len(queries)
         for end in range(1, last + 1):
             longer = slice(begin, end + 1)
             large = heads * (end + 1 - begin) * len(hull(queries[longer])) * len(hull(keys[longer])) > BLOCK
             if end == last or large or by_sample[begin] != by_sample[end] or self.shifts:
                 rows = slice(row[begin] * heads, (row[end - 1] + 1) * heads)
-                rate, replica = by_sample[begin]
-                yield from self._cut(rows, rate, draws[replica], queries[begin:end], keys[begin:end])
+                yield from self._cut(rows, by_sample[begin], queries[begin:end], keys[begin:end])
                 begin = end
 
-    def _cut(self, rows: slice, rate: float, draws: Iterator[tuple[int, int]], queries: list[range], keys: list[range]) -> Iterator[Block]:
+    def _cut(self, rows: slice, rate: float, queries: list[range], keys: list[range]) -> Iterator[Block]:
         every, all_keys = hull(queries), hull(keys)
         if not every or not all_keys:
             return
@@ -152,7 +140,7 @@ class Sight:
             if seen > all_keys.start:
                 alike = len(pairs) == 1 and seen <= t + offsets[0] + 1
                 told = None if alike else Seen(tuple(k for _, k in pairs), offsets)
-                yield Block(rows, slice(t, stop), slice(all_keys.start, seen), told, rate, next(draws))
+                yield Block(rows, slice(t, stop), slice(all_keys.start, seen), told, rate)
 
 
 def hull(each: list[range]) -> range:

@@ -9,8 +9,6 @@ from torch import Tensor
 
 
 class _Sparsemax(torch.autograd.Function):
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(x: Tensor) -> Tensor:
         x = x - x.amax(dim=-1, keepdim=True)  # shift invariant; keeps the cumulative sum small

@@ -12,8 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dhmd.nn.replicas import of_all
-
 STEP = 8  # lengths of cut sequences are multiples of it, so that kernels made for a length serve again
 NEAR = 1.25  # the longest of sequences that are brought to one length has so many times the frames of the shortest
 
@@ -163,6 +161,6 @@ def cut(sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor | None]) -> 
 
 
 def _span(mask: Tensor) -> range:
-    """The frames from the first to the last that is real in any sample, of all replicas."""
-    found = of_all(mask).flatten(0, 1).any(dim=0).nonzero()
+    """The frames from the first to the last that is real in any sample."""
+    found = mask.any(dim=0).nonzero()
     return range(int(found[0]), int(found[-1]) + 1) if len(found) else range(0)

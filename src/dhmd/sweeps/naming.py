@@ -7,10 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 LONGEST = 120  # characters of a folder's name; file systems take 255 bytes
-NOT_LEARNED = (
-    *("hydra.", "hydra/", "launcher", "logger", "resume", "trainer.replicas", "trainer.beside"),
-    *("data.num_workers", "data.in_memory", "data.cache_dir"),
-)
+NOT_LEARNED = ("hydra.", "hydra/", "launcher", "logger", "resume", "data.num_workers", "data.in_memory", "data.cache_dir")
 """Overrides that begin so say how a sweep is run, not what it is."""
 
 

@@ -8,9 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
-TRIM_THRESHOLD, TOP_PAD, MMAP_MAX, ARENA_MAX = -1, -2, -4, -8  # of glibc's malloc.h
+TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
+KEPT = {MMAP_MAX: 0, TRIM_THRESHOLD: -1, TOP_PAD: 2**26}
 
 
 def keep_freed_memory() -> bool:
@@ -18,18 +17,14 @@ def keep_freed_memory() -> bool:
 
     By itself glibc hands large arrays back to the system as they are freed, and every step fetches them anew, page by page.
 
-    No array has a place by itself then, and threads share as many places as there are threads to compute in: with one for each run that
-    trains, every run would keep what others could use.
-
     Returns:
         Whether it does from now on.
     """
     told = any(name.startswith("MALLOC_") or name in ("GLIBC_TUNABLES", "LD_PRELOAD") for name in os.environ)
     if told or sys.platform != "linux":
         return False
-    options = {MMAP_MAX: 0, TRIM_THRESHOLD: -1, TOP_PAD: 2**26, ARENA_MAX: torch.get_num_threads()}
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return mallopt is not None and all(mallopt(option, value) == 1 for option, value in options.items())
+    return mallopt is not None and all(mallopt(option, value) == 1 for option, value in KEPT.items())
 
 
 @contextmanager

@@ -20,9 +20,9 @@ from dhmd.losses.objective import Objective
 from dhmd.losses.task import task_loss
 from dhmd.outputs import Outputs
 from dhmd.training.by_class import ByClass
+from dhmd.training.gathering import Gathering
 from dhmd.training.means import EpochMeans
 from dhmd.training.optimisation import Optimisation
-from dhmd.training.program import Alone, Program, label_of
 from dhmd.training.seeding import seed_batch
 
 MONITOR = "validation/loss"
@@ -43,7 +43,6 @@ class DistillationModule(pl.LightningModule):
     Attributes:
         history: a row an epoch: ``epoch``, ``lr``, ``train/<term>``, ``validation/loss``, ``validation/<metric>``, ``validation/<term>``.
         edges: per space, the mean learned edge weights over the validation split, a list of E numbers an epoch.
-        program: runs forward and backward passes.
         by_class: how the validation samples of each class use edges and dictionaries, by epoch.
     """
 
@@ -67,7 +66,7 @@ class DistillationModule(pl.LightningModule):
         self.history: list[dict[str, float]] = []
         self.edges: dict[str, list[list[float]]] = {}
         self.by_class = ByClass(spec)
-        self.program: Program = Alone()
+        self._gathering = Gathering()
         self._training_means = EpochMeans()
         self._validation_means = EpochMeans()
         self._resumed: dict[str, Any] | None = None
@@ -107,14 +106,10 @@ class DistillationModule(pl.LightningModule):
 
     def training_step(self, batch: FeatureBatch, batch_idx: int) -> None:
         """One micro-batch: losses, gradients, perhaps a step."""
-        _, terms = self.program.forward(self.network, self.objective, batch)
+        _, terms = self._losses(batch)
         self.optimisation.accumulation.add(terms["total"], self.manual_backward, self._optimizer, self.trainer.is_last_batch)
         self._training_means.update(terms, len(batch))
         self.log("loss", terms["total"].detach(), prog_bar=True, logger=False, batch_size=len(batch))
-
-    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """What `manual_backward` calls, with the loss as a precision plugin scales it."""
-        self.program.backward(loss)
 
     def on_train_epoch_end(self) -> None:
         """Write the epoch's row and let the schedule see its validation loss."""
@@ -135,7 +130,7 @@ class DistillationModule(pl.LightningModule):
 
     def validation_step(self, batch: FeatureBatch, batch_idx: int) -> None:
         """Losses, metrics and edges of one batch."""
-        outputs, terms = self.program.forward(self.network, self.objective, batch)
+        outputs, terms = self._losses(batch)
         label = label_of(batch)
         self.optimisation.validation_loss.update(task_loss(outputs.prediction, label, self.spec.task, reduction="none"))
         self.metrics.update(outputs.prediction, label)
@@ -152,7 +147,7 @@ class DistillationModule(pl.LightningModule):
         Raises:
             RunError: the loss is not finite.
         """
-        self.program.end_of_validation()
+        self._gathering.finish()
         loss = self.optimisation.validation_loss.compute(self._total)
         if not torch.isfinite(torch.tensor(loss)):
             raise RunError(
@@ -192,6 +187,11 @@ class DistillationModule(pl.LightningModule):
         if "by_class" in self._resumed:  # a run begun by an earlier version has none
             self.by_class.restore(self._resumed["by_class"])
 
+    def _losses(self, batch: FeatureBatch) -> tuple[Outputs, dict[str, Tensor]]:
+        """Outputs for this process's batch, and the terms of the objective for the batches of all processes."""
+        outputs = self(batch)
+        return outputs, self.objective(*self._gathering.whole(outputs, label_of(batch)))
+
     def _total(self, part: Tensor) -> Tensor:
         """Over the processes that train together."""
         total: Tensor = self.trainer.strategy.reduce(part.to(self.device), reduce_op="sum")
@@ -203,6 +203,17 @@ class DistillationModule(pl.LightningModule):
 
     def _trained(self) -> list[nn.Parameter]:
         return [p for p in self.parameters() if p.requires_grad]
+
+
+def label_of(batch: FeatureBatch) -> Tensor:
+    """The labels (B,) of a batch.
+
+    Raises:
+        RunError: it has none.
+    """
+    if batch.label is None:
+        raise RunError("the data has no labels; training and evaluation need them")
+    return batch.label
 
 
 def spec_state(spec: FeatureSpec) -> dict[str, Any]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from pathlib import Path
 
 import pytorch_lightning as pl
 
 from dhmd.training.checkpoints import Checkpoints
 from dhmd.training.module import MONITOR, DistillationModule
-from dhmd.training.rendezvous import beside_others
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +25,7 @@ class EpochLine(pl.Callback):
         if not trainer.is_global_zero:
             return
         seconds = time.monotonic() - getattr(self, "_start", time.monotonic())
-        whose = f"{Path(trainer.default_root_dir).name}: " if beside_others() else ""
-        log.info("%sepoch %d  %s", whose, trainer.current_epoch, self._describe(trainer, pl_module, seconds))
+        log.info("epoch %d  %s", trainer.current_epoch, self._describe(trainer, pl_module, seconds))
 
     @staticmethod
     def _describe(trainer: pl.Trainer, pl_module: pl.LightningModule, seconds: float) -> str:

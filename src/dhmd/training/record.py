@@ -20,6 +20,7 @@ from dhmd.errors import RunError, UsageError
 from dhmd.locking import in_use, locked
 from dhmd.training.collect import Array, Collected
 from dhmd.training.environment import environment
+from dhmd.upgrade import without_removed
 
 SCHEMA = 1
 FREE_TO_CHANGE = (
@@ -78,7 +79,7 @@ class RunFolder:
             raise RunError(f"{self.config_file}: not readable as YAML: {error}") from error
         if not isinstance(config, dict):
             raise RunError(f"{self.config_file}: expected a mapping, found {type(config).__name__}")
-        return config
+        return without_removed(config)
 
     @contextmanager
     def claimed(self, config: Mapping[str, Any], resume: bool) -> Iterator[None]:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from threading import current_thread
 from typing import Any
 
 import pytorch_lightning as pl
@@ -35,12 +34,10 @@ from dhmd.training.build import build_data, build_module, encode_once, whole_spl
 from dhmd.training.checkpoints import BEST, LAST, Checkpoints
 from dhmd.training.collect import collect
 from dhmd.training.module import MONITOR, DistillationModule
-from dhmd.training.program import Program
 from dhmd.training.quiet import quiet
 from dhmd.training.record import BEFORE, RunFolder
 from dhmd.training.recorder import Recorder
-from dhmd.training.rendezvous import beside_others
-from dhmd.training.replicas import without_replicas
+from dhmd.upgrade import without_removed
 
 log = logging.getLogger(__name__)
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "32", 32)
@@ -75,12 +72,11 @@ class TrainResult:
         return float(self.metrics["selection"]["value"])
 
 
-def train(cfg: DictConfig, program: Program | None = None) -> TrainResult:
+def train(cfg: DictConfig) -> TrainResult:
     """Train, select the epoch on validation, read the test split once (``evaluate_test=false``: never), write the record.
 
     Args:
         cfg: composed by Hydra or `dhmd.config.compose` from conf/train.yaml.
-        program: what runs forward and backward passes; None for those of this run alone.
 
     Raises:
         UsageError: the configuration is wrong, or the run folder is taken.
@@ -100,10 +96,10 @@ def train(cfg: DictConfig, program: Program | None = None) -> TrainResult:
             log.info("%s: finished before", folder.path)
             return TrainResult(folder.path, dict(read_run(folder.path, tested=False).metrics))
         with _log_file(folder.path / "train.log") if main else nullcontext(), quiet():
-            return _train(config, folder, program)
+            return _train(config, folder)
 
 
-def _train(config: dict[str, Any], folder: RunFolder, program: Program | None) -> TrainResult:
+def _train(config: dict[str, Any], folder: RunFolder) -> TrainResult:
     log.info("run folder %s", folder.path)
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     text_encoder = instantiate(config["text_encoder"], "text_encoder")
@@ -111,7 +107,6 @@ def _train(config: dict[str, Any], folder: RunFolder, program: Program | None) -
     if data.synthetic:
         log.info("the data is synthetic: its numbers say nothing about people")
     module = build_module(config, text_encoder, data.spec)
-    module.program = program or module.program
     encode_once(data, text_encoder, module.network)
     parameters = sum(p.numel() for p in module.network.parameters() if p.requires_grad)
     log.info("%s on %s: %s trained parameters", config["labels"]["model"], config["labels"]["data"], f"{parameters:,}")
@@ -124,14 +119,13 @@ def _train(config: dict[str, Any], folder: RunFolder, program: Program | None) -
     resumed = last.exists()
     if resumed:
         _readable(last)
-    with nullcontext() if beside_others() else freed_memory_kept(), closing_wandb(trainer.loggers):
+    with freed_memory_kept(), closing_wandb(trainer.loggers):
         try:
             trainer.fit(module, datamodule=data, ckpt_path=last if resumed else None, weights_only=True)
         except SystemExit as end:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from end
         except MisconfigurationException as error:
             raise UsageError(f"trainer: {error}") from error
-        module.program.end_of_training()
         if not trainer.is_global_zero:
             return TrainResult(folder.path, {"selection": {"value": float("nan")}}, main=False)
         metrics = _finish(config, folder, data, module, trainer, recorder, parameters)
@@ -199,16 +193,14 @@ def _readable(path: Path) -> dict[str, Any]:
 
 def _trainer(config: dict[str, Any], folder: RunFolder, recorder: Recorder) -> pl.Trainer:
     callbacks = [recorder, *_group(config, "callbacks")]
-    bars = sys.stderr.isatty() and not beside_others()
+    bars = sys.stderr.isatty()
     if not bars:
         callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
-    wandb = {}
-    if (config["logger"] or {}).get("wandb"):
-        wandb["wandb"] = wandb_identity(folder.path, config) | ({"reinit": "create_new"} if beside_others() else {})
+    wandb = {"wandb": wandb_identity(folder.path, config)} if (config["logger"] or {}).get("wandb") else {}
     loggers = _group(config, "logger", **wandb)
     own = {"callbacks": callbacks, "logger": loggers, "enable_progress_bar": bars, "default_root_dir": str(folder.path)}
     try:
-        trainer: pl.Trainer = instantiate(without_replicas(config["trainer"]), "trainer", **own)
+        trainer: pl.Trainer = instantiate(config["trainer"], "trainer", **own)
     except MisconfigurationException as error:
         raise UsageError(f"trainer: {error}") from error
     environment = getattr(trainer.strategy, "cluster_environment", None)
@@ -241,7 +233,7 @@ def validated(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: something in it that can be seen without the data is wrong.
     """
-    config = {**BEFORE, **config}
+    config = {**BEFORE, **without_removed(config)}
     seed = config["seed"]
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise UsageError(f"seed: found {seed!r}, expected a whole number from 0 to 2**32 - 1")
@@ -272,9 +264,6 @@ def _log_file(path: Path) -> Iterator[None]:
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
-    if beside_others():
-        own = current_thread().ident
-        handler.addFilter(lambda record: record.thread == own)
     root.addHandler(handler)
     try:
         yield

@@ -114,7 +114,7 @@ class OptunaSweeper(Sweeper):
         from dhmd.sweeps.folder import write_sweep
 
         assert self.config is not None  # noqa: S101  # setup() was called
-        size = self.at_once or _at_once(self.config.hydra.launcher) * int(self.config.trainer.get("replicas", 1))
+        size = self.at_once or _at_once(self.config.hydra.launcher)
         due, count = set(search.unfinished) - set(tried), len(search.trials)
         if not due or count % size:  # a batch ends where it would have ended had the search never been stopped
             for _ in range(count, min(self.n_trials, count - count % size + size)):

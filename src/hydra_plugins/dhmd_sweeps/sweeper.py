@@ -38,7 +38,6 @@ class Sweeper(BasicSweeper):
     def __init__(self, study: str | None = None, params: dict[str, str] | None = None) -> None:
         super().__init__(max_batch_size=None, params=params)
         self.study = study
-        self._parts: dict[str, dict[str, Any]] = {}  # of each job's configuration, by name
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Fix the folder of the sweep, then make the launcher."""
@@ -93,25 +92,13 @@ class Sweeper(BasicSweeper):
             if left:
                 log.info("sweep %s: %d jobs, %d to do", folder, len(jobs), len(left))
                 where = f"hydra.sweep.dir={quoted(folder)}"
-                due = [[*jobs[names[0]], where, f"hydra.sweep.subdir={quoted(names[0])}", *beside] for names, beside in self._sets(left)]
+                due = [[*jobs[name], where, f"hydra.sweep.subdir={quoted(name)}"] for name in left]
                 launched.extend(self._launch(due, folder))
                 tried.update(left)
             elif State.RUNNING in states.values():
                 time.sleep(2)  # another process's, perhaps one that a killed sweep left and that ends without having finished
             else:
                 return launched
-
-    def _sets(self, jobs: Collection[str]) -> list[tuple[list[str], list[str]]]:
-        """The jobs, each by itself, or those that train in one program together; with what is to be said to the first of each set."""
-        from dhmd.sweeps.naming import quoted
-        from dhmd.training.replicas import replicas_of, sets_of
-
-        parts = {name: self._parts[name] for name in jobs}
-        found: list[tuple[list[str], list[str]]] = []
-        for names in sets_of(parts):
-            beside = f"++trainer.beside=[{','.join(map(quoted, names[1:]))}]"
-            found.append((names, [beside] if replicas_of(parts[names[0]]) > 1 else []))
-        return found
 
     def _launch(self, due: list[list[str]], folder: Path) -> Sequence[Any]:
         assert self.launcher is not None  # noqa: S101  # setup() was called
@@ -130,12 +117,10 @@ class Sweeper(BasicSweeper):
         from dhmd.config import to_plain
         from dhmd.errors import UsageError
         from dhmd.training.record import LEARNED, RunFolder, differences
-        from dhmd.training.replicas import LOOKED_AT
 
         assert self.config is not None and self.hydra_context is not None  # noqa: S101, PT018  # setup() was called
         config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
         run = RunFolder(job)
-        self._parts[job.name] = {key: to_plain(node) if isinstance(node := config.get(key), DictConfig) else node for key in LOOKED_AT}
         if not run.started:
             return
         with open_dict(config):
