@@ -89,9 +89,9 @@ def suite_network(system: System, rates: Rates) -> DecoupledDistillation:
     return network.to(next(system.parameters()).device)
 
 
-def preset(name: str, lengths: Mapping[str, int], overrides: tuple[str, ...] = ()) -> tuple[DecoupledDistillation, Objective]:
+def preset(name: str, lengths: Mapping[str, int]) -> tuple[DecoupledDistillation, Objective]:
     """A network of conf/model on features of these sizes, at the preset's dropouts, and its objective."""
-    config = to_plain(compose([f"model={name}", "data=mosi_unaligned", "run_dir=none", *overrides]))
+    config = to_plain(compose([f"model={name}", "data=mosi_unaligned", "run_dir=none"]))
     spec = FeatureSpec({MODALITY[x]: DIMS[x] for x in LETTERS}, {MODALITY[x]: lengths[x] for x in LETTERS}, aligned=False)
     model = {key: value for key, value in config["model"].items() if key != "_target_"}
     torch.manual_seed(1111)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks.sections import attention, data, gpu, kernels, lengths, precision, profile, replicas, start, steps
+from benchmarks.sections import attention, data, gpu, kernels, lengths, precision, profile, start, steps
 from dhmd.atomic import write_text
 from dhmd.errors import RunError
 from dhmd.evaluation.markers import check_between_markers, update_between_markers
@@ -20,7 +20,6 @@ SECTIONS: dict[str, ModuleType] = {
     "steps": steps,
     "profile": profile,
     "lengths": lengths,
-    "replicas": replicas,
     "attention": attention,
     "kernels": kernels,
     "gpu": gpu,
@@ -29,7 +28,7 @@ SECTIONS: dict[str, ModuleType] = {
     "start": start,
 }
 MARKER = "bench"
-DOCUMENTS = {ROOT / "README.md": ("steps", "lengths", "replicas"), ROOT / "docs" / "performance.md": tuple(SECTIONS)}
+DOCUMENTS = {ROOT / "README.md": ("steps", "lengths"), ROOT / "docs" / "performance.md": tuple(SECTIONS)}
 """Which sections' tables stand where, between ``<!-- bench:NAME -->`` and ``<!-- /bench:NAME -->``."""
 
 
