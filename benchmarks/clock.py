@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from dhmd.training.environment import environment
+from dhmd.runs.environment import environment
 
 MATRIX = 2048
 THREADS = 2

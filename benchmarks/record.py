@@ -10,9 +10,9 @@ from types import ModuleType
 from typing import Any
 
 from benchmarks.sections import attention, data, gpu, kernels, lengths, precision, profile, start, steps
-from dhmd.atomic import write_text
 from dhmd.errors import RunError
-from dhmd.evaluation.markers import check_between_markers, update_between_markers
+from dhmd.files import write_text
+from dhmd.results.markers import check_between_markers, update_between_markers
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_name("results.json")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dhmd.cli import _parser, main
 from dhmd.config import conf_dir
-from dhmd.evaluation.command import parser as results_parser
+from dhmd.results.cli import parser as results_parser
 
 WIDTH = 86
 

@@ -25,8 +25,8 @@ os.chdir(tempfile.mkdtemp())
 # `generate` makes in memory what `data=demo` trains on.
 
 # %%
-from dhmd.data.synthetic import generate
-from dhmd.data.synthetic_options import SyntheticOptions
+from dhmd.data.synthetic.generator import generate
+from dhmd.data.synthetic.options import SyntheticOptions
 
 options = SyntheticOptions(n_train=320, n_valid=80, n_test=160)
 corpus = generate(options).content
@@ -77,7 +77,7 @@ print(*sorted(path.name for path in result.run_dir.glob("[!.]*")))
 # %%
 from dhmd.analysis.curves import metric_curves
 from dhmd.analysis.figures import run_title
-from dhmd.evaluation.runs import read_run
+from dhmd.runs.reader import read_run
 
 run = read_run(result.run_dir)
 metric_curves(run.history(), f"Validation metrics: {run_title(run)}", result.metrics["selection"]["epoch"])

@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from dhmd.app import compose
-from dhmd.evaluation.runs import read_run
+from dhmd.runs.reader import read_run
 from dhmd.training.train import train
 
 os.chdir(tempfile.mkdtemp())

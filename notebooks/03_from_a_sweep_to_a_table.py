@@ -51,7 +51,7 @@ for job in jobs_of(Path("sweep")):
 # place of the runs.
 
 # %%
-from dhmd.evaluation.results import record_of, render
+from dhmd.results.record import record_of, render
 
 record = record_of([Path("sweep")], metrics=["acc2_non_zero", "mae", "corr"], reference="")
 print(render(record))
@@ -67,8 +67,8 @@ print(render(record))
 # Runs are read one by one; what a figure needs is in them.
 
 # %%
-from dhmd.evaluation.runs import read_runs
 from dhmd.evaluation.statistics import summarise
+from dhmd.runs.reader import read_runs
 
 runs, _ = read_runs([Path("sweep")])
 by_ablation: dict[str, dict[int, float]] = {}

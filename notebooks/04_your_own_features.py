@@ -60,8 +60,8 @@ with (own / "samples.csv").open("w", newline="", encoding="utf-8") as file:
 # `dhmd data inspect own` in a shell; from Python:
 
 # %%
-from dhmd.data.commands import as_text
-from dhmd.data.inspection import inspect_file
+from dhmd.data.cli import as_text
+from dhmd.data.tools.inspection import inspect_file
 
 print(as_text(inspect_file(own)))
 

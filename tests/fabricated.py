@@ -8,8 +8,8 @@ import numpy as np
 import yaml
 
 from dhmd.batch import MODALITIES
-from dhmd.evaluation.entries import Entry
 from dhmd.evaluation.metrics import metrics_for, predicted_class
+from dhmd.results.summary import Entry
 
 PAIRS = [f"{teacher}->{student}" for student in MODALITIES for teacher in MODALITIES if teacher != student]
 PRIORS = {

@@ -13,7 +13,7 @@ from benchmarks.peak import peak_of
 from benchmarks.plain import encoder as plain
 from benchmarks.settings import Settings
 from dhmd.nn import attention as suite
-from dhmd.nn.sight import Sight
+from dhmd.nn.cpu.attention_mask import Sight
 
 WIDTH, HEADS, DROPOUT = 50, 10, 0.3
 FRAMES = (50, 125, 250, 500, 1000, 2000)

@@ -19,9 +19,9 @@ from benchmarks.sections import steps
 from benchmarks.settings import Settings
 from dhmd.batch import FeatureBatch
 from dhmd.data.convert import open_or_convert
-from dhmd.data.demo import write_pickle, write_synthetic_store
 from dhmd.data.module import FeatureDataModule
-from dhmd.data.synthetic_options import SyntheticOptions
+from dhmd.data.synthetic.files import write_pickle, write_synthetic_store
+from dhmd.data.synthetic.options import SyntheticOptions
 
 PLACES = {"in memory": True, "from HDF5": False}
 MOSEI = {"language": 768, "vision": 35, "acoustic": 74}

@@ -14,9 +14,9 @@ from benchmarks.cases import BATCH
 from benchmarks.clock import MATRIX, interleaved
 from benchmarks.settings import Settings
 from dhmd.nn.attention import LN2, attend
+from dhmd.nn.cpu.attention_mask import Sight
 from dhmd.nn.dropout import kept
 from dhmd.nn.encoder import grouped_linear
-from dhmd.nn.sight import Sight
 
 HEADS, HEAD, FRAMES, ENCODERS, WIDTH = 10, 5, 46, 6, 50
 LONG = 500

@@ -16,10 +16,10 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dhmd.composition import guarded_composition
 from dhmd.config import closest, conf_dir
+from dhmd.config_guard import guarded_composition
 from dhmd.errors import DhmdError, RunError, UsageError
-from dhmd.upgrade import REMOVED
+from dhmd.runs.upgrade import REMOVED
 
 WITH_VALUE = frozenset(
     {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--info", "-i"}
@@ -81,7 +81,7 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Di
 
 def _job(cfg: DictConfig) -> float:
     """What Hydra calls, once a job; the best validation loss goes back to a sweeper."""
-    from dhmd.training.record import RunFolder
+    from dhmd.runs.folder import RunFolder
     from dhmd.training.show import print_run
     from dhmd.training.train import sweeping, train
 

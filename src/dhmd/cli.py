@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dhmd import __version__
-from dhmd.data.commands import add_verbs as add_data_verbs
+from dhmd.data.cli import add_verbs as add_data_verbs
 from dhmd.errors import DhmdError
 
 INTERRUPTED = 130
@@ -76,7 +76,7 @@ def _dispatch(arguments: list[str]) -> int:
 
         return train_command(arguments[1:])
     if arguments[:1] == ["results"]:
-        from dhmd.evaluation.command import main as results
+        from dhmd.results.cli import main as results
         from dhmd.sweeps.unfinished import unfinished
 
         return results(arguments[1:], unfinished)
@@ -193,7 +193,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     from dhmd.prediction.file import predict_file
-    from dhmd.training.record import RunFolder
+    from dhmd.runs.folder import RunFolder
 
     run = RunFolder(options.run_folder)
     if run.started and not run.finished and not run.imported_file.exists():
@@ -221,14 +221,14 @@ def _import_dmd(options: argparse.Namespace) -> None:
 
 
 def _probe(options: argparse.Namespace) -> None:
-    from dhmd.exploration.probe.command import probe
+    from dhmd.probe.cli import probe
 
     probe(options.runs, options.output, options.record, options.update, options.check)
 
 
 def _analyse(options: argparse.Namespace) -> None:
-    from dhmd.exploration.analyse import analyse
-    from dhmd.exploration.report import print_analysis, waiting
+    from dhmd.analyse.printing import print_analysis, waiting
+    from dhmd.analyse.write import analyse
 
     with waiting():
         analysis = analyse(options.run_folder, options.output, options.data, options.split, options.device)

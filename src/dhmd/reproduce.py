@@ -13,10 +13,10 @@ from dhmd.config import conf_dir
 from dhmd.data.catalog import PublishedFile, identify, published_files
 from dhmd.data.checks import check_alignment
 from dhmd.data.convert import open_or_convert
-from dhmd.data.store import Store
+from dhmd.data.store.reader import Store
 from dhmd.errors import RunError, UsageError
-from dhmd.evaluation.results import record_of, render
 from dhmd.report.command import report
+from dhmd.results.record import record_of, render
 from dhmd.sweeps.folder import State, jobs_of
 from dhmd.sweeps.naming import quoted
 from dhmd.sweeps.unfinished import unfinished

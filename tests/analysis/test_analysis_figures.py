@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from test_figures import texts
 
+from dhmd.analyse.content import compute, figures
+from dhmd.analyse.inputs import gather
 from dhmd.analysis.edge_classes import edge_distributions, edges_by_class, edges_by_epoch
 from dhmd.analysis.edges import edge_history
 from dhmd.batch import MODALITIES
-from dhmd.evaluation.record import ByEpoch, EdgeRecord
-from dhmd.exploration.analysed import gather
-from dhmd.exploration.content import compute, figures
+from dhmd.runs.arrays import ByEpoch, EdgeRecord
 from fabricated import ALL_STAGES, make_run
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from dhmd.analysis.dictionary_tables import cosine, dictionary_overlap, dictionary_top, dictionary_usage, jaccard, perplexity
 from dhmd.analysis.drift import dictionary_drift, epoch_means
-from dhmd.evaluation.record import ByEpoch
+from dhmd.runs.arrays import ByEpoch
 
 LABEL = np.array([-1.0, -1.0, 2.0])
 A = np.array([[0.5, 0.5, 0, 0], [1.0, 0, 0, 0], [0, 0, 0.25, 0.75]])

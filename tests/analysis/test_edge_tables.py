@@ -7,7 +7,7 @@ import pytest
 
 from dhmd.analysis.edge_tables import edge_classes, edge_epochs, edge_samples
 from dhmd.analysis.table import write_table
-from dhmd.evaluation.record import ByEpoch, EdgeRecord
+from dhmd.runs.arrays import ByEpoch, EdgeRecord
 
 PAIRS = (("vision", "language"), ("language", "vision"))
 WEIGHTS = np.array([[0.2, 0.8], [0.4, 0.6], [0.9, 0.1]])

@@ -14,7 +14,7 @@ from PIL import Image
 from dhmd.analysis.figures import figures, write_figures
 from dhmd.analysis.style import save
 from dhmd.errors import RunError
-from dhmd.evaluation.runs import read_run
+from dhmd.runs.reader import read_run
 from fabricated import LOSSES, make_run
 
 ALWAYS = ["loss_terms", "metrics", "confusion"]
@@ -169,7 +169,7 @@ import sys
 from pathlib import Path
 from dhmd.analysis.figures import figures
 from dhmd.analysis.style import save
-from dhmd.evaluation.runs import read_run
+from dhmd.runs.reader import read_run
 drawn = dict(figures(read_run(Path({str(folder)!r}))))
 save(drawn["edge_graphs"], Path({str(tmp_path)!r}), "theirs")
 sys.exit("matplotlib.pyplot" in sys.modules)

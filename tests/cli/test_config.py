@@ -7,8 +7,8 @@ from omegaconf import OmegaConf
 
 from dhmd.app import compose
 from dhmd.batch import FeatureSpec
-from dhmd.composition import PLUGINS, refuse_foreign
 from dhmd.config import TARGETS, closest, conf_dir, instantiate, to_plain
+from dhmd.config_guard import PLUGINS, refuse_foreign
 from dhmd.errors import UsageError
 from dhmd.training.accumulation import MeanAccumulation
 

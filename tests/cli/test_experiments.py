@@ -69,12 +69,12 @@ def test_an_experiment_sizes_the_network_that_is_chosen(experiment):
     assert sizes["dmd"] == sizes["dmd_authors"] == sizes["dhmd"]
 
 
-def test_sizes_have_a_file_for_networks_that_there_are():
-    folder = conf_dir() / "sizes"
+def test_scales_have_a_file_for_networks_that_there_are():
+    folder = conf_dir() / "scale"
     assert {p.stem for p in folder.glob("*/*.yaml")} < set(NETWORKS)
     assert {p.name for p in folder.iterdir() if p.is_dir()} | {"full"} == {p.stem for p in folder.glob("*.yaml")}
     with pytest.raises(UsageError, match="demo, full, minilm_frozen, narrow"):
-        compose(["sizes=dem", "run_dir=unused"])
+        compose(["scale=dem", "run_dir=unused"])
 
 
 # SPEC of the authors' config, by data set: d, heads, kernels (L, V, A), attention dropout by source (L, V, A), embedding, text

@@ -7,10 +7,10 @@ import yaml
 
 from dhmd.cli import main
 from dhmd.errors import UsageError
-from dhmd.evaluation.entries import entry_of
-from dhmd.evaluation.runs import read_run
-from dhmd.training.record import RunFolder
-from dhmd.upgrade import without_removed
+from dhmd.results.summary import entry_of
+from dhmd.runs.folder import RunFolder
+from dhmd.runs.reader import read_run
+from dhmd.runs.upgrade import without_removed
 from tiny_runs import DICTIONARIES, TINY
 
 RECORDED = {"replicas": 1, "beside": None}

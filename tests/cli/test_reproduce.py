@@ -4,8 +4,8 @@ import pytest
 
 from dhmd import reproduce as room
 from dhmd.cli import main
-from dhmd.data.demo import write_pickle
-from dhmd.data.synthetic import SyntheticOptions
+from dhmd.data.synthetic.files import write_pickle
+from dhmd.data.synthetic.generator import SyntheticOptions
 from dhmd.errors import RunError, UsageError
 from dhmd.reproduce import reproduce
 from tiny_runs import DICTIONARIES, TINY

@@ -45,7 +45,7 @@ def test_what_the_end_of_a_training_needs_is_loaded_at_its_end(corpus, tmp_path)
     sizes = [*(x for x in TINY if not x.startswith("logger=")), *DICTIONARIES]
     loaded = loaded_by(FIRST_STEP, *sizes, f"data.cache_dir={corpus}", f"hydra.run.dir={tmp_path / 'run'}")
     assert "wandb" in loaded
-    assert not {"sklearn", "wandb.sdk.launch", "dhmd.report", "dhmd.exploration"} & loaded
+    assert not {"sklearn", "wandb.sdk.launch", "dhmd.report", "dhmd.analyse", "dhmd.probe"} & loaded
 
 
 @pytest.mark.parametrize(("busy", "policy"), [(0, None), (10_000, "PASSIVE")])

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from dhmd.data.corpus import SPLITS, Corpus, check_corpus
+from dhmd.data.sources.checked import SPLITS, Corpus, check_corpus
 from dhmd.errors import DataError
 
 DTYPES = st.one_of(hnp.floating_dtypes(endianness="?"), hnp.integer_dtypes(endianness="?"), hnp.complex_number_dtypes(),

@@ -13,7 +13,7 @@ import yaml
 from dhmd.app import compose
 from dhmd.data.catalog import identify, published_files
 from dhmd.data.module import FeatureDataModule
-from dhmd.data.synthetic import SyntheticOptions
+from dhmd.data.synthetic.generator import SyntheticOptions
 from dhmd.errors import UsageError
 
 CONF = Path(__file__).parents[2] / "conf" / "data"

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from dhmd.data import convert
 from dhmd.data.convert import open_or_convert
 from dhmd.data.module import FeatureDataModule
-from dhmd.data.store import Store
-from dhmd.data.synthesis import synthesise
+from dhmd.data.store.reader import Store
+from dhmd.data.synthetic.files import synthesise
 from dhmd.errors import DataError
 
 Write = Callable[..., Path]

@@ -11,10 +11,10 @@ import pytest
 from layout_files import SIZES, change_csv, set_cell, write_folder
 
 from dhmd.data.convert import open_or_convert
-from dhmd.data.inspection import inspect_file
 from dhmd.data.layouts.table import labels_of_table, read_table
 from dhmd.data.module import FeatureDataModule
-from dhmd.data.store import Store
+from dhmd.data.store.reader import Store
+from dhmd.data.tools.inspection import inspect_file
 from dhmd.errors import DataError
 
 FEW = [

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from layout_files import change_csv, set_cell, write_folder
 
-from dhmd.data.commands import as_text
-from dhmd.data.inspection import inspect_file
+from dhmd.data.cli import as_text
+from dhmd.data.tools.inspection import inspect_file
 from dhmd.errors import DataError
 
 

@@ -12,9 +12,9 @@ import pytest
 from feature_files import make_content
 
 from dhmd.data.convert import open_or_convert
-from dhmd.data.in_memory import _held, in_memory
-from dhmd.data.resplit import Resplit, ResplitStore
-from dhmd.data.store import Store
+from dhmd.data.store.in_memory import _held, in_memory
+from dhmd.data.store.reader import Store
+from dhmd.data.store.resplit import Resplit, ResplitStore
 
 MODALITIES = ("language", "vision")
 

@@ -14,7 +14,7 @@ from layout_files import SIZES, make_mult, make_multibench, make_sims
 from dhmd.data.convert import open_or_convert
 from dhmd.data.layouts import LAYOUTS, layout_of
 from dhmd.data.module import FeatureDataModule
-from dhmd.data.store import Store
+from dhmd.data.store.reader import Store
 from dhmd.errors import DataError, UsageError
 
 Write = Callable[..., Path]

@@ -15,11 +15,12 @@ import pytest
 from feature_files import make_content
 from layout_files import make_multibench
 
-from dhmd.data import convert, pickles
+from dhmd.data import convert
 from dhmd.data.convert import open_or_convert
-from dhmd.data.inspection import inspect_file
-from dhmd.data.on_disk import DiskArray, Features
-from dhmd.data.pickles import load
+from dhmd.data.sources import safe_pickle as pickles
+from dhmd.data.sources.lazy_array import DiskArray, Features
+from dhmd.data.sources.safe_pickle import load
+from dhmd.data.tools.inspection import inspect_file
 from dhmd.errors import DataError
 
 X = np.arange(7000 * 5 * 3).reshape(7000, 5, 3)  # beyond 64 KiB, where pickles stop wrapping content in frames

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dhmd.data.pickles import ALLOWED, load
+from dhmd.data.sources.safe_pickle import ALLOWED, load
 from dhmd.errors import DataError
 
 HERE = Path("some.pkl")
@@ -209,5 +209,5 @@ def test_more_memory_than_there_is_is_said(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_reading_needs_no_torch() -> None:
-    code = "import sys, dhmd.data.pickles; sys.exit('torch' in sys.modules)"
+    code = "import sys, dhmd.data.sources.safe_pickle; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

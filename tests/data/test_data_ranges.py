@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dhmd.batch import real_frames
-from dhmd.data.on_disk import Features
-from dhmd.data.ranges import real_ranges
+from dhmd.data.sources.frames import real_ranges
+from dhmd.data.sources.lazy_array import Features
 
 
 @st.composite

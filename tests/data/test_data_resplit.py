@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from layout_files import write_folder
 
 from dhmd.data.module import FeatureDataModule
-from dhmd.data.resplit import Resplit
+from dhmd.data.store.resplit import Resplit
 from dhmd.errors import DataError, UsageError
 
 SPLITS = ("train", "valid", "test")

@@ -15,8 +15,8 @@ from feature_files import SIZES, files_below, make_content
 
 from dhmd.data import convert
 from dhmd.data.convert import cache_folder, open_or_convert
-from dhmd.data.statistics import FrameStatistics
-from dhmd.data.store import Store
+from dhmd.data.store.reader import Store
+from dhmd.data.store.statistics import FrameStatistics
 from dhmd.errors import DataError
 
 Content = dict[str, Any]
@@ -217,7 +217,7 @@ def test_a_failed_write_leaves_the_old_store(content: Content, write: Callable[.
     def fails(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dhmd.data.hdf5.FrameStatistics.result", fails)
+    monkeypatch.setattr("dhmd.data.store.writer.FrameStatistics.result", fails)
     with pytest.raises(DataError, match="No space left on device"):
         open_or_convert(path)
     assert store.read_bytes() == before

@@ -11,12 +11,12 @@ import pytest
 from sklearn.linear_model import RidgeCV
 
 from dhmd.data.convert import open_or_convert
-from dhmd.data.corpus import SPLITS, check_corpus
-from dhmd.data.demo import recipe_of, synthetic_store, write_pickle
 from dhmd.data.module import FeatureDataModule
-from dhmd.data.store import Store
-from dhmd.data.synthetic import VALENCE, Generated, SyntheticOptions, generate
-from dhmd.data.words import IDS, PLANTED
+from dhmd.data.sources.checked import SPLITS, check_corpus
+from dhmd.data.store.reader import Store
+from dhmd.data.synthetic.files import recipe_of, synthetic_store, write_pickle
+from dhmd.data.synthetic.generator import VALENCE, Generated, SyntheticOptions, generate
+from dhmd.data.synthetic.vocabulary import IDS, PLANTED
 from dhmd.errors import DataError
 
 SMALL = {"n_train": 40, "n_valid": 10, "n_test": 20}
@@ -149,7 +149,7 @@ def digest(content: dict[str, Any]) -> str:
 def test_a_seed_is_a_corpus() -> None:
     first, again, other = (digest(generate(SyntheticOptions(**SMALL, seed=s)).content) for s in (0, 0, 1))
     assert first == again != other
-    # the same on every machine; a change of the generator must come with a new dhmd.data.synthetic.VERSION
+    # the same on every machine; a change of the generator must come with a new dhmd.data.synthetic.generator.VERSION
     assert first == "b8da34a1edfdb16fef9bab71fa4e6ee756b943ccc2fbc7835b20f5fcc0cf5295"
     unaligned = digest(generate(SyntheticOptions(**SMALL, aligned=False)).content)
     assert unaligned == "2edc1550c880e8cb566c40b2b23d92195809996554c403020d076f2844f29b39"

@@ -12,9 +12,9 @@ import torch
 
 from dhmd.batch import FeatureBatch
 from dhmd.config import instantiate, to_plain
-from dhmd.data.text_states import Texts, text_states
+from dhmd.data.text_cache import Texts, text_states
 from dhmd.errors import DataError
-from dhmd.locking import alone
+from dhmd.files import alone
 from dhmd.nn.text import TextEncoder
 from dhmd.training.build import build_data, build_module, encode_once, whole_split
 from dhmd.training.evaluate import evaluate

@@ -18,16 +18,16 @@ from feature_files import make_content
 from layout_files import make_mult, make_sims, write_folder
 
 from dhmd.data import progress as progress_room
-from dhmd.data import synthetic
 from dhmd.data.catalog import published_files
-from dhmd.data.commands import SIZE_NAMES, add_verbs
+from dhmd.data.cli import SIZE_NAMES, add_verbs
 from dhmd.data.convert import open_or_convert
-from dhmd.data.inspection import inspect_file
 from dhmd.data.progress import progress, silent
-from dhmd.data.store import Store
-from dhmd.data.synthesis import SIZES, synthesise
-from dhmd.data.synthetic import SyntheticOptions, generate
-from dhmd.data.verification import verify_store
+from dhmd.data.store.reader import Store
+from dhmd.data.synthetic.files import SIZES, synthesise
+from dhmd.data.synthetic.generator import SyntheticOptions, generate
+from dhmd.data.synthetic.generator import generator as synthetic
+from dhmd.data.tools.inspection import inspect_file
+from dhmd.data.tools.verification import verify_store
 from dhmd.errors import DataError, UsageError
 
 Write = Callable[..., Path]
@@ -76,7 +76,7 @@ def test_constant_unaligned_and_known(write: Write, monkeypatch: pytest.MonkeyPa
     assert found.modalities["vision"].constant
     assert found.modalities["acoustic"].padding == "right"
     monkeypatch.setattr(
-        "dhmd.data.inspection.identify", lambda sha256: published_files()["mosi_unaligned"] if sha256 == found.sha256 else None
+        "dhmd.data.tools.inspection.identify", lambda sha256: published_files()["mosi_unaligned"] if sha256 == found.sha256 else None
     )
     assert inspect_file(path).verdict == "mosi_unaligned: the published MOSI/Processed/unaligned_50.pkl of CMU-MOSI"
 

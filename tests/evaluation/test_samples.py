@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dhmd.errors import RunError
-from dhmd.evaluation.runs import read_run
 from dhmd.evaluation.samples import check_same_samples, read_samples
+from dhmd.runs.reader import read_run
 from fabricated import make_run
 
 

@@ -13,14 +13,14 @@ from dhmd.cli import main
 from dhmd.config import instantiate
 from dhmd.data.convert import open_or_convert
 from dhmd.data.layouts import LAYOUTS, layouts
-from dhmd.data.store import Store
+from dhmd.data.store.reader import Store
 from dhmd.errors import UsageError
 from dhmd.extensions import definitions, described, extensions
 from dhmd.losses import Objective
 from dhmd.models import DecoupledDistillation
 from dhmd.nn.graph_distillation import EdgeWeights
 from dhmd.outputs import Outputs
-from dhmd.training.runs import load_trained
+from dhmd.training.load import load_network
 from dhmd.training.train import train
 
 
@@ -131,7 +131,7 @@ def test_parameters_of_a_term_are_trained_and_come_back_with_the_run(extension, 
     file = extension("ext_learned", LEARNED)
     own = ["+objective.terms.own._target_=ext_learned.Learned", "+objective.weights.own=0.1", "trainer.max_epochs=1"]
     run = train(tiny(tmp_path / "run", *own)).run_dir
-    target = load_trained(run).module.objective.further["own"].target
+    target = load_network(run).module.objective.further["own"].target
     assert target.item() != 5.0
     recorded = json.loads((run / "environment.json").read_text())["extensions"]["ext_learned"]
     assert recorded == described()["ext_learned"]
@@ -139,7 +139,7 @@ def test_parameters_of_a_term_are_trained_and_come_back_with_the_run(extension, 
     assert "train/own" in (run / "history.csv").read_text()
     monkeypatch.delenv("DHMD_EXTENSIONS")
     with pytest.raises(UsageError, match=r"ext_learned.Learned.*DHMD_EXTENSIONS"):
-        load_trained(run)
+        load_network(run)
 
 
 SPEC = FeatureSpec(dims={"language": 5, "vision": 4}, lengths={"language": 6, "vision": 6}, aligned=True)

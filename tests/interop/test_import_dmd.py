@@ -11,11 +11,11 @@ import yaml
 from authors_checkpoint import INPUTS, REFERENCE, UNITS, as_saved, save, with_bert
 from dhmd.app import compose
 from dhmd.errors import DataError, RunError, UsageError
-from dhmd.evaluation.runs import read_run
 from dhmd.interop import dmd_from_authors
 from dhmd.interop.imported import import_dmd
+from dhmd.runs.reader import read_run
 from dhmd.training.evaluate import evaluate
-from dhmd.training.runs import load_trained
+from dhmd.training.load import load_network
 from dhmd.training.train import train
 
 
@@ -58,9 +58,9 @@ def test_what_lies_in_the_folder(imported):
 
 
 def test_wrapped_checkpoints_are_the_same(imported, tmp_path):
-    expected = load_trained(imported).network.state_dict()
+    expected = load_network(imported).network.state_dict()
     wrapped = import_dmd(save(tmp_path, {"epoch": 3, "state_dict": as_saved()}), tmp_path / "wrapped", heads=3)
-    assert all(torch.equal(x, expected[k]) for k, x in load_trained(wrapped).network.state_dict().items())
+    assert all(torch.equal(x, expected[k]) for k, x in load_network(wrapped).network.state_dict().items())
 
 
 def test_a_list_of_three_brings_the_units(tmp_path):
@@ -75,7 +75,7 @@ def test_a_list_of_three_brings_the_units(tmp_path):
 def test_bert_comes_with_its_weights_and_without_a_hub(tmp_path):
     weights = with_bert()
     run = import_dmd(save(tmp_path, weights), tmp_path / "run", heads=3)
-    found, expected = load_trained(run), dmd_from_authors(weights, 3)
+    found, expected = load_network(run), dmd_from_authors(weights, 3)
     assert found.spec.token_length == 50
     assert {k: v.tolist() for k, v in found.network.state_dict().items()} == {k: v.tolist() for k, v in expected.state_dict().items()}
 

@@ -12,12 +12,12 @@ import pytest
 from dhmd.app import compose
 from dhmd.config import to_plain
 from dhmd.data.convert import open_or_convert
-from dhmd.data.corpus import SPLITS
-from dhmd.data.demo import write_pickle, write_synthetic_store
-from dhmd.data.inspection import inspect_file
 from dhmd.data.module import FeatureDataModule
-from dhmd.data.store import Store
-from dhmd.data.synthetic import SyntheticOptions, generate
+from dhmd.data.sources.checked import SPLITS
+from dhmd.data.store.reader import Store
+from dhmd.data.synthetic.files import write_pickle, write_synthetic_store
+from dhmd.data.synthetic.generator import SyntheticOptions, generate
+from dhmd.data.tools.inspection import inspect_file
 from dhmd.errors import DataError, UsageError
 
 SIZES = {"n_train": 24, "n_valid": 8, "n_test": 8, "length": 12}

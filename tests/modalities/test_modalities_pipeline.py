@@ -20,8 +20,8 @@ import dhmd
 from dhmd.analysis.edges import edge_graphs
 from dhmd.batch import edge_pairs
 from dhmd.cli import main
-from dhmd.data.synthetic import SyntheticOptions, generate
-from dhmd.evaluation.record import EdgeRecord
+from dhmd.data.synthetic.generator import SyntheticOptions, generate
+from dhmd.runs.arrays import EdgeRecord
 
 SIZES = {"n_train": 16, "n_valid": 6, "n_test": 7, "length": 12}
 DIMS = {"language": 5, "vision": 4, "acoustic": 3, "gesture": 6}

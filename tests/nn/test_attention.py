@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from dhmd.nn import sight as sights
 from dhmd.nn.attention import LN2, attend
-from dhmd.nn.sight import Sight
+from dhmd.nn.cpu import attention_mask as sights
+from dhmd.nn.cpu.attention_mask import Sight
 
 MASK = torch.tensor([[0, 0, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0]]).bool()
 

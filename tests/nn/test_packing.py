@@ -5,11 +5,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dhmd.nn import encoder, packing
+from dhmd.nn import encoder
 from dhmd.nn.attention import attend
+from dhmd.nn.cpu import packing
+from dhmd.nn.cpu.attention_mask import Sight
+from dhmd.nn.cpu.packing import Packed, Padded, arrangement
 from dhmd.nn.encoder import Encoders, Rates
-from dhmd.nn.packing import Packed, Padded, arrangement
-from dhmd.nn.sight import Sight
 
 BATCH, WIDTH = 5, 12
 CPU = torch.device("cpu")

@@ -12,7 +12,7 @@ import torch
 
 import dhmd
 from dhmd.batch import MODALITIES
-from dhmd.data.store import Store
+from dhmd.data.store.reader import Store
 from dhmd.errors import DataError, UsageError
 from dhmd.prediction.file import predict_file
 from dhmd.prediction.scaling import Preparation

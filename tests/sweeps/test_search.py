@@ -14,10 +14,10 @@ from hydra.core.plugins import Plugins
 
 from dhmd.app import compose
 from dhmd.cli import main
-from dhmd.composition import refuse_foreign
 from dhmd.config import conf_dir
+from dhmd.config_guard import refuse_foreign
 from dhmd.errors import UsageError
-from dhmd.locking import locked
+from dhmd.files import locked
 from dhmd.sweeps.folder import State, jobs_of
 from dhmd.sweeps.search import Search, distribution
 from tiny_runs import DICTIONARIES, TINY

@@ -15,8 +15,8 @@ import yaml
 from dhmd.cli import main
 from dhmd.config import conf_dir
 from dhmd.errors import UsageError
-from dhmd.evaluation.results import record_of
-from dhmd.locking import locked
+from dhmd.files import locked
+from dhmd.results.record import record_of
 from dhmd.sweeps.folder import State, jobs_of
 from hydra_plugins.dhmd_sweeps import process_launcher
 from hydra_plugins.dhmd_sweeps.process_launcher import ProcessLauncher

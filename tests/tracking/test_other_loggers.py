@@ -6,7 +6,7 @@ import json
 import pytest
 from matplotlib.figure import Figure
 
-from dhmd.evaluation.runs import read_table
+from dhmd.runs.reader import read_table
 from dhmd.training.train import train
 
 accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", reason="the extra tensorboard, part of dev")

@@ -10,7 +10,7 @@ import pytest
 
 from dhmd.cli import main
 from dhmd.errors import RunError, UsageError
-from dhmd.locking import locked
+from dhmd.files import locked
 from dhmd.tracking import server as address
 from dhmd.tracking import sync as module
 from dhmd.tracking.offline import State, offline_logs

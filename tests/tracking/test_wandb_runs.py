@@ -8,7 +8,7 @@ import wandb
 from matplotlib.figure import Figure
 from offline_runs import offline_files, read_offline
 
-from dhmd.evaluation.record import read_record
+from dhmd.runs.arrays import read_record
 from dhmd.tracking.identity import LONGEST_NAME, LONGEST_TAG, run_id, shortened, wandb_identity
 from dhmd.tracking.logger import QuietWandbLogger
 from dhmd.tracking.tables import run_tables

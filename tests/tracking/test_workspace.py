@@ -53,7 +53,7 @@ def test_the_ablations_view_groups_runs_by_ablation(made):
 
 def test_every_panel_shows_something_a_run_logs(made, finished):
     """By the names of the run's history.csv, metrics.json, figures and tables, which are what loggers see."""
-    from dhmd.evaluation.record import read_record
+    from dhmd.runs.arrays import read_record
     from dhmd.tracking.tables import run_tables
 
     header = (finished / "history.csv").read_text().partition("\n")[0].split(",")

@@ -7,11 +7,11 @@ import torch
 from dhmd.batch import FeatureSpec
 from dhmd.evaluation.metrics import sentiment_class
 from dhmd.outputs import Edges, Outputs, Space
+from dhmd.training.averages import EpochMeans
 from dhmd.training.build import whole_split
 from dhmd.training.by_class import ByClass
-from dhmd.training.collect import collect
-from dhmd.training.means import EpochMeans
-from dhmd.training.runs import load_run
+from dhmd.training.inference import collect
+from dhmd.training.load import load_run
 from dhmd.training.train import train
 
 

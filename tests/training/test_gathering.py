@@ -17,7 +17,7 @@ from dhmd.losses import Objective
 from dhmd.losses.objective import KEYS
 from dhmd.models import DecoupledDistillation
 from dhmd.outputs import Outputs
-from dhmd.training.gathering import Gathering
+from dhmd.training.distributed import Gathering
 from tiny_runs import DICTIONARIES, TINY
 
 LENGTHS = {"language": 6, "vision": 9, "acoustic": 8}

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from dhmd.errors import UsageError
-from dhmd.training.means import EpochMeans
+from dhmd.training.averages import EpochMeans
 from dhmd.training.optimisation import Optimisation
 from dhmd.training.seeding import seed_batch
 from dhmd.training.validation_loss import RoundedBatchMean, SampleMean

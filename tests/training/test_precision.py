@@ -3,7 +3,7 @@
 import pytest
 
 from dhmd.errors import UsageError
-from dhmd.evaluation.runs import read_run
+from dhmd.runs.reader import read_run
 from dhmd.training.train import train
 
 

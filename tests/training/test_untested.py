@@ -13,7 +13,7 @@ from dhmd.app import compose
 from dhmd.cli import main
 from dhmd.data.module import FeatureDataModule
 from dhmd.errors import RunError, UsageError
-from dhmd.evaluation.runs import read_run
+from dhmd.runs.reader import read_run
 from dhmd.training.evaluate import evaluate
 from dhmd.training.show import print_run
 from dhmd.training.train import train

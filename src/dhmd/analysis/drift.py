@@ -13,7 +13,7 @@ from dhmd.analysis.activations import Array, top_entries
 from dhmd.analysis.dictionary_tables import TOP, cosine, jaccard, perplexity
 from dhmd.analysis.style import colours, drawing, epochs_axis, new_figure
 from dhmd.analysis.table import Row
-from dhmd.evaluation.record import ByEpoch
+from dhmd.runs.arrays import ByEpoch
 
 Means = Mapping[str, Mapping[str, Array]]
 """By space and modality (epochs, K)."""

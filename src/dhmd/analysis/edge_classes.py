@@ -14,7 +14,7 @@ from dhmd.analysis.activations import Array, class_numbers
 from dhmd.analysis.edge_scale import key, limits, mark_prior
 from dhmd.analysis.style import PALETTE, SENTIMENT, class_name, colours, drawing, epochs_axis, new_figure
 from dhmd.batch import Task
-from dhmd.evaluation.record import ByEpoch, EdgeRecord
+from dhmd.runs.arrays import ByEpoch, EdgeRecord
 
 _COLUMNS = 6
 

@@ -10,7 +10,7 @@ from dhmd.analysis.activations import Array, class_numbers
 from dhmd.analysis.table import ALL, Row
 from dhmd.batch import Task
 from dhmd.evaluation.metrics import predicted_class
-from dhmd.evaluation.record import ByEpoch, EdgeRecord
+from dhmd.runs.arrays import ByEpoch, EdgeRecord
 
 Edges = Mapping[str, EdgeRecord]
 

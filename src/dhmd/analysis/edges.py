@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dhmd.analysis.edge_scale import NAME, limits
 from dhmd.analysis.style import colours, drawing, epochs_axis, new_figure
-from dhmd.evaluation.record import EdgeRecord
+from dhmd.runs.arrays import EdgeRecord
 
 Pairs = Sequence[tuple[str, str]]
 _RADIUS = 0.36

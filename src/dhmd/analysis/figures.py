@@ -14,7 +14,7 @@ from dhmd.analysis.curves import loss_curves, metric_curves
 from dhmd.analysis.edges import edge_graphs, edge_history
 from dhmd.analysis.embeddings import MIN_POINTS, embedding_maps
 from dhmd.analysis.style import save
-from dhmd.evaluation.runs import Run, model_name, read_run
+from dhmd.runs.reader import Run, model_name, read_run
 
 
 def write_figures(run_dir: Path) -> list[Path]:

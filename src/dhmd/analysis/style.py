@@ -15,8 +15,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dhmd.atomic import atomic_path
 from dhmd.batch import MODALITIES, Task
+from dhmd.files import atomic_path
 
 # Okabe and Ito's palette, without its yellow, which is too light on white
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dhmd.atomic import write_text
+from dhmd.files import write_text
 
 Row = dict[str, Any]
 ALL = "all"

@@ -1,18 +1,22 @@
-"""What must hold of a store for a run to use it, and what its user should be told."""
+"""Checks of the data module's options, and of a store before a run uses it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from dhmd.batch import Task
 from dhmd.data.catalog import identify, published_files
-from dhmd.data.places import check_label_range, feature_place, first_non_finite, label_place
-from dhmd.data.problem import problem
-from dhmd.data.statistics import varies
-from dhmd.data.store import Store
+from dhmd.data.layouts import layouts
+from dhmd.data.sources.locate import check_label_range, feature_place, first_non_finite, label_place
+from dhmd.data.store.reader import Store
+from dhmd.data.store.statistics import varies
+from dhmd.data.synthetic.generator import SyntheticOptions
+from dhmd.errors import UsageError, data_error
 
 
 def task_labels(store: Store, path: Path | str, task: Task, label_range: tuple[float, float]) -> tuple[dict[str, torch.Tensor], int]:
@@ -36,13 +40,13 @@ def task_labels(store: Store, path: Path | str, task: Task, label_range: tuple[f
     if len(present) < len(labels):
         file, key = label_place(path, "train", kind)
         if not Path(path).expanduser().is_dir():
-            raise problem(
+            raise data_error(
                 path, key, found="no such labels", expected=f"{kind}_labels, which data.task={task} needs",
                 do="add them to the file, or choose another data.task",
             )  # fmt: skip
         what = "a column label of numbers" if task == "regression" else "a column class of whole numbers from 0"
         do = f"add the column, or choose data.task={'multiclass or binary' if task == 'regression' else 'regression'}"
-        raise problem(file, what.split()[2], found="no such column", expected=f"{what}, which data.task={task} needs", do=do)
+        raise data_error(file, what.split()[2], found="no such column", expected=f"{what}, which data.task={task} needs", do=do)
     if task == "regression":
         for split, x in present.items():
             check_label_range(x, *label_range, path, split, store.ids(split))
@@ -51,7 +55,7 @@ def task_labels(store: Store, path: Path | str, task: Task, label_range: tuple[f
     n = len(classes)
     for split, x in present.items():
         if not np.array_equal(classes, np.arange(n)) or (task == "binary" and n != 2) or x.min() < 0 or x.max() >= n:
-            raise problem(
+            raise data_error(
                 *label_place(path, split, kind),
                 found=f"the classes {', '.join(str(c) for c in np.unique(x)[:20])} (train: {', '.join(str(c) for c in classes[:20])})",
                 expected="0 and 1" if task == "binary" else "classes from 0 without gaps, every one of them in train",
@@ -76,7 +80,7 @@ def check_alignment(store: Store, path: Path | str, wanted: bool | None) -> bool
     aligned = len(set(store.lengths.values())) == 1
     if wanted is not None and aligned != wanted:
         kind = {True: "aligned", False: "unaligned"}
-        raise problem(
+        raise data_error(
             path,
             "",
             found=f"{kind[aligned]} modalities, frames {store.lengths}",
@@ -99,7 +103,7 @@ def refuse_non_finite(store: Store, path: Path | str) -> None:
         row = first_non_finite(store.features(split)[modality])
         sample = store.ids(split)[row or 0]
         every = [f"{values} NaN or infinite values in {frames} frames of {s}/{store.keys[m]}" for (s, m), (values, frames) in bad.items()]
-        raise problem(
+        raise data_error(
             *feature_place(path, split, store.keys[modality], sample),
             found=f"{', '.join(every)}; the first in sample {sample!r}",
             expected="finite features, as data.non_finite=error wants",
@@ -136,3 +140,34 @@ def unpublished(store: Store, expects: str | None) -> list[str]:
     if expects is None or identify(store.source_sha256) == (file := published_files()[expects]):
         return []
     return [f"{store.source_name} is not the published {file.file} of {file.dataset}: do not compare its results with the papers'"]
+
+
+CHOICES: dict[str, tuple[str | None, ...]] = {
+    "task": ("regression", "binary", "multiclass"),
+    "non_finite": ("error", "zero"),
+    "tokens": ("auto", "text_bert", "raw_text"),
+    "expects": (None, *published_files()),
+}
+
+
+def check_choices(**values: Any) -> None:
+    """Check options that have a few allowed values.
+
+    Raises:
+        UsageError: an option has another value.
+    """
+    for option, value in values.items():
+        choices = (None, *layouts()) if option == "layout" else CHOICES[option]  # layouts of extensions are known when asked for
+        if value not in choices:
+            raise UsageError(f"data.{option}: found {value!r}, expected one of {', '.join(map(str, choices))}")
+
+
+def synthetic_options(synthetic: Mapping[str, Any] | None, task: str) -> SyntheticOptions | None:
+    """The options of the embedded corpus, with classes as the task needs them.
+
+    Raises:
+        UsageError: an option is unknown or out of range.
+    """
+    if synthetic is None:
+        return None
+    return SyntheticOptions.of({"classes": 2 if task == "binary" else 3, **synthetic})

@@ -15,15 +15,14 @@ from typing import IO
 
 import platformdirs
 
-from dhmd.data.corpus import KEYS, Corpus, check_corpus
-from dhmd.data.hdf5 import write_store
 from dhmd.data.layouts.folder import DESCRIBES, Folder, folder_at, modality_keys
-from dhmd.data.pickles import load
-from dhmd.data.places import check_label_range
-from dhmd.data.problem import problem
-from dhmd.data.source import Source, sha256_of, state_of
-from dhmd.data.store import MAGIC, Store
-from dhmd.errors import DataError
+from dhmd.data.sources.checked import KEYS, Corpus, check_corpus
+from dhmd.data.sources.fingerprint import Source, sha256_of, state_of
+from dhmd.data.sources.locate import check_label_range
+from dhmd.data.sources.safe_pickle import load
+from dhmd.data.store.reader import MAGIC, Store
+from dhmd.data.store.writer import write_store
+from dhmd.errors import DataError, data_error
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +90,9 @@ def open_or_convert(
 
         def at_rest() -> None:
             if state_of(source) != before:
-                raise problem(path, "", found="a file that changed while it was read", expected="a file at rest", do="wait, then try again")
+                raise data_error(
+                    path, "", found="a file that changed while it was read", expected="a file at rest", do="wait, then try again"
+                )
 
         at_rest()
         if label_range is not None:
@@ -120,10 +121,10 @@ def open_source(path: Path) -> Iterator[IO[bytes] | Folder]:
     except FileNotFoundError:
         beside = _sources_in(path.parent)
         hint = f"; that folder has {beside}" if beside else ""
-        raise problem(path, "", found=f"no such file{hint}", expected="a feature pickle, a store or a folder of arrays", do=do) from None
+        raise data_error(path, "", found=f"no such file{hint}", expected="a feature pickle, a store or a folder of arrays", do=do) from None
     except OSError as error:
         found = f"a file that cannot be opened ({error.strerror})"
-        raise problem(path, "", found=found, expected="a readable feature pickle or store", do="check its permissions") from None
+        raise data_error(path, "", found=found, expected="a readable feature pickle or store", do="check its permissions") from None
     with file:
         yield file
 
@@ -133,13 +134,13 @@ def _no_folder(path: Path) -> DataError:
     tables, arrays = sorted(p.name for p in path.glob("*.csv")), bool(modality_keys(path))
     if len(tables) > 1 and arrays:
         found = f"several csv files: {', '.join(tables[:5])}"
-        return problem(path, "", found=found, expected="one, which lists the samples", do="move the others away")
+        return data_error(path, "", found=found, expected="one, which lists the samples", do="move the others away")
     inside = _sources_in(path)
     if arrays and not inside:
         do = "add such a csv, with the lines in the order of the rows of the arrays; dhmd predict reads the folder without one"
-        return problem(path, "", found="npy files and no csv", expected=DESCRIBES, do=do)
+        return data_error(path, "", found="npy files and no csv", expected=DESCRIBES, do=do)
     found = f"a folder with {inside}" if inside else "a folder without pickles, and not one csv"
-    return problem(path, "", found=found, expected=f"one feature pickle or store, or {DESCRIBES}", do="name the file in data.path")
+    return data_error(path, "", found=found, expected=f"one feature pickle or store, or {DESCRIBES}", do="name the file in data.path")
 
 
 def _sources_in(folder: Path) -> str:
@@ -173,7 +174,7 @@ def _free(output: Path) -> Path:
     """
     if output.is_dir() or (output.is_file() and output.open("rb").read(len(MAGIC)) != MAGIC):
         found = "a folder" if output.is_dir() else "a file that is no store"
-        raise problem(output, "", found=found, expected="a new name, or a store to replace", do="name another file with -o")
+        raise data_error(output, "", found=found, expected="a new name, or a store to replace", do="name another file with -o")
     return output
 
 

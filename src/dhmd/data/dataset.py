@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dhmd.batch import LANGUAGE, FeatureBatch
-from dhmd.data.in_memory import in_memory as features_in_memory
 from dhmd.data.standardisation import Scaling
-from dhmd.data.store import Store
-from dhmd.data.text_states import TextStates
+from dhmd.data.store.in_memory import in_memory as features_in_memory
+from dhmd.data.store.reader import Store
+from dhmd.data.text_cache import TextStates
 
 
 class FeatureDataset(Dataset[FeatureBatch]):

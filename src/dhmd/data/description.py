@@ -6,8 +6,8 @@ from typing import Any
 
 from dhmd.batch import FeatureSpec
 from dhmd.data.catalog import identify
-from dhmd.data.resplit import ResplitStore
-from dhmd.data.store import Store
+from dhmd.data.store.reader import Store
+from dhmd.data.store.resplit import ResplitStore
 
 
 def describe(store: Store, spec: FeatureSpec) -> dict[str, Any]:

@@ -13,19 +13,27 @@ from pytorch_lightning import LightningDataModule
 
 from dhmd.batch import FeatureSpec, Task
 from dhmd.data.catalog import which_file
-from dhmd.data.checks import check_alignment, constant_modalities, refuse_non_finite, task_labels, unpublished, zeroed_values
+from dhmd.data.checks import (
+    check_alignment,
+    check_choices,
+    constant_modalities,
+    refuse_non_finite,
+    synthetic_options,
+    task_labels,
+    unpublished,
+    zeroed_values,
+)
 from dhmd.data.convert import open_or_convert
 from dhmd.data.dataset import FeatureDataset
-from dhmd.data.demo import synthetic_store
 from dhmd.data.description import describe
-from dhmd.data.keys import check_wanted, keys_in
 from dhmd.data.loader import FeatureLoader
-from dhmd.data.options import check_choices, synthetic_options
-from dhmd.data.resplit import VIDEO, Resplit, ResplitStore
+from dhmd.data.modalities import check_wanted, keys_in
 from dhmd.data.standardisation import Standardisation
-from dhmd.data.statistics import few_samples
-from dhmd.data.store import Store
-from dhmd.data.text_states import Encoder, TextStates, text_states
+from dhmd.data.store.reader import Store
+from dhmd.data.store.resplit import VIDEO, Resplit, ResplitStore
+from dhmd.data.store.statistics import few_samples
+from dhmd.data.synthetic.files import synthetic_store
+from dhmd.data.text_cache import Encoder, TextStates, text_states
 from dhmd.data.tokens import Tokenizer, Tokens, check_tokens, tokens_of_splits
 from dhmd.errors import UsageError
 
@@ -38,7 +46,7 @@ class FeatureDataModule(LightningDataModule):
     Args:
         name: of the data set, for records.
         path: feature pickle, folder of arrays or store; None for a synthetic corpus.
-        synthetic: options of the embedded corpus (``dhmd.data.synthetic.SyntheticOptions``); None to read ``path``.
+        synthetic: options of the embedded corpus (``dhmd.data.synthetic.generator.SyntheticOptions``); None to read ``path``.
         modalities: which are read, in modality order: a list of names, or a map of names to keys of a split; None for the layout's own.
         expects: name of the published file meant (``dhmd.data.catalog``); another file is read too, with a warning.
         aligned: what the file must be; None to take it from the data.
@@ -56,7 +64,7 @@ class FeatureDataModule(LightningDataModule):
         folds: number of folds of a cross-validation over all samples of the file; None for the file's own splits.
         fold: which of them is the test set, from 0.
         group_by: what no fold tears apart: ``video``, or a column of a folder's csv.
-        test_groups: instead of folds, the groups that are the test set (``dhmd.data.resplit``).
+        test_groups: instead of folds, the groups that are the test set (``dhmd.data.store.resplit``).
         tokenizer: texts -> (N, 3, T) ids, mask, segments.
         tokens_required: whether a batch without tokens is of no use.
 

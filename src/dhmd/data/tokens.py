@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dhmd.data.problem import problem
-from dhmd.data.store import Store
+from dhmd.data.store.reader import Store
+from dhmd.errors import data_error
 
 Tokens = npt.NDArray[np.integer[Any]]
 Tokenizer = Callable[[list[str]], Tokens]
@@ -52,7 +52,7 @@ def check_tokens(store: Store, tokens: Mapping[str, Tokens] | None, required: bo
         DataError: it cannot.
     """
     if store.text_only and not required:
-        raise problem(
+        raise data_error(
             file,
             "train/text",
             found="texts without language features",
@@ -61,7 +61,7 @@ def check_tokens(store: Store, tokens: Mapping[str, Tokens] | None, required: bo
         )
     if required and tokens is None:
         has_text = store.raw_text("train") is not None
-        raise problem(
+        raise data_error(
             file,
             "train/text_bert",
             found="no token ids" + (" (there is raw_text, but no tokenizer)" if has_text else ", and no raw_text either"),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dhmd.errors import RunError
 from dhmd.evaluation.metrics import MetricFunction, metrics_for
-from dhmd.evaluation.runs import Run
+from dhmd.runs.reader import Run
 
 Array = NDArray[Any]
 _AGREES = 1e-4  # metrics.json was computed from float32 on whatever device the run had

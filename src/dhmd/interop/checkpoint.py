@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dhmd.data.problem import problem
+from dhmd.errors import data_error
 
 UNITS = ("homo_gd.", "hetero_gd.")
 WANTED = "a state_dict of the DMD authors' network, alone, under the key state_dict, or in a list with those of its two units"
@@ -35,7 +35,7 @@ def read_authors(path: Path) -> dict[str, Tensor]:
         return _arrays(content, path, "")
     if len(content) != 1 + len(UNITS):
         found = f"a {type(content).__name__} of {len(content)}"
-        raise problem(path, "", found=found, expected=WANTED, do="save the list [network, homogeneous unit, heterogeneous unit]")
+        raise data_error(path, "", found=found, expected=WANTED, do="save the list [network, homogeneous unit, heterogeneous unit]")
     parts = [_arrays(part.get("state_dict", part) if isinstance(part, Mapping) else part, path, f"[{i}]") for i, part in enumerate(content)]
     named = {f"{prefix}{name}": x for prefix, part in zip(UNITS, parts[1:], strict=True) for name, x in part.items()}
     return {**parts[0], **named}
@@ -46,10 +46,10 @@ def _load(path: Path) -> Any:
         return torch.load(path, weights_only=True, map_location="cpu")
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         do = "name the .pth file that the authors' code saved"
-        raise problem(path, "", found=f"no file that can be read ({error.strerror})", expected=WANTED, do=do) from None
+        raise data_error(path, "", found=f"no file that can be read ({error.strerror})", expected=WANTED, do=do) from None
     except pickle.UnpicklingError as error:
         if named := re.search(r"GLOBAL ([\w.]+)", str(error)):
-            raise problem(
+            raise data_error(
                 path,
                 "",
                 found=f"a pickle that imports {named[1]}, which could run any code when read; nothing of it was run",
@@ -63,7 +63,7 @@ def _load(path: Path) -> Any:
 
 def _not_one(path: Path, error: Exception) -> Exception:
     first = next((line for line in str(error).splitlines() if line.strip()), "no message")
-    return problem(
+    return data_error(
         path,
         "",
         found=f"{path.stat().st_size} bytes that torch.load does not read ({type(error).__name__}: {first[:150]})",
@@ -74,9 +74,9 @@ def _not_one(path: Path, error: Exception) -> Exception:
 
 def _arrays(content: Any, path: Path, where: str) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
-        raise problem(path, where, found=f"a {type(content).__name__}", expected=WANTED, do="save model.state_dict()")
+        raise data_error(path, where, found=f"a {type(content).__name__}", expected=WANTED, do="save model.state_dict()")
     if odd := next((str(k) for k, v in content.items() if not isinstance(v, Tensor)), None):
-        raise problem(
+        raise data_error(
             path,
             f"{where}{odd}"[:80],
             found=f"a {type(content[odd]).__name__}" if odd in content else "no array",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dhmd.batch import ACOUSTIC, LANGUAGE, VISION, FeatureSpec
 from dhmd.errors import DataError
-from dhmd.models.network import DecoupledDistillation
+from dhmd.models.dmd.network import DecoupledDistillation
 from dhmd.nn.encoder import Encoders
 from dhmd.nn.text import bert_from_weights, bert_sizes
 

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 import dhmd
-from dhmd.atomic import write_bytes
 from dhmd.batch import LANGUAGE, FeatureBatch, real_frames
 from dhmd.errors import RunError, UsageError
+from dhmd.files import write_bytes
 from dhmd.prediction.predictor import Predictor, load
 
 Format = Literal["torch", "onnx"]

@@ -15,17 +15,17 @@ from typing import Any
 import torch
 
 from dhmd.app import compose
-from dhmd.atomic import atomic_path, write_text
 from dhmd.batch import FeatureSpec
 from dhmd.config import instantiate, to_plain
 from dhmd.data.layouts import KEYS
 from dhmd.errors import DataError, RunError, UsageError
+from dhmd.files import atomic_path, write_text
 from dhmd.interop.checkpoint import read_authors
 from dhmd.interop.dmd import Plan, dmd_from_authors, plan_of
+from dhmd.runs.folder import RunFolder
 from dhmd.training.build import build_data, build_module
 from dhmd.training.checkpoints import BEST
 from dhmd.training.module import spec_state
-from dhmd.training.record import RunFolder
 
 PUBLISHED_DIMS = {(20, 5): "mosi", (35, 74): "mosei"}
 """Widths of vision and acoustic by which the published data sets are known."""

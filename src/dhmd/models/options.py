@@ -66,7 +66,7 @@ class DictionaryOptions:
 
 
 Factory = Callable[..., Any]
-"""Makes a stage of a user's own; see ``dhmd.models.stages`` for what it is given and what it must make."""
+"""Makes a stage of a user's own; see ``dhmd.models.dmd.stages`` for what it is given and what it must make."""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dhmd.nn.cpu.attention_mask import Block, Seen, Sight
 from dhmd.nn.dropout import fresh_seed, kept
-from dhmd.nn.sight import Block, Seen, Sight
 
 SAFE = 60.0  # scores up to which powers of two and their sums neither overflow nor vanish
 HIDDEN = -1e30  # added to the score of a key that is not seen

@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dhmd.nn.attention import LN2, attend
+from dhmd.nn.cpu.attention_mask import Masks, Sight, filled
+from dhmd.nn.cpu.packing import Packed, Padded, arrangement
 from dhmd.nn.dropout import dropout
-from dhmd.nn.packing import Packed, Padded, arrangement
 from dhmd.nn.positions import position_vectors
-from dhmd.nn.sight import Masks, Sight, filled
 from dhmd.nn.temporal import real_index
 
 LONG = 512  # frames from which on oneDNN's convolution is slow
@@ -60,7 +60,7 @@ class Encoders(nn.Module):
         layers: how many.
         attention_dropout: rate of each encoder's attention weights.
         rates: the other dropout rates.
-        causal: see ``dhmd.nn.sight.Sight``.
+        causal: see ``dhmd.nn.cpu.attention_mask.Sight``.
         zero_is_padding: give frames whose first channel is exactly 0 the zero position, as the authors do; else positions count
             from the first real frame.
     """

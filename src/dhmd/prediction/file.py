@@ -8,9 +8,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from dhmd.atomic import write_text
 from dhmd.data.progress import progress
 from dhmd.errors import UsageError
+from dhmd.files import write_text
 from dhmd.prediction.inputs import read_samples
 from dhmd.prediction.predictor import Predictor, load
 from dhmd.prediction.result import Array, Prediction

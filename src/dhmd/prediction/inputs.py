@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dhmd.data.fields import features_of, lengths_of, strings_of, tokens_of
 from dhmd.data.layouts import KEYS, SPLITS, layout_of
 from dhmd.data.layouts.folder import modality_keys
 from dhmd.data.layouts.unlabelled import NO_SPLIT, unlabelled
-from dhmd.data.pickles import load
-from dhmd.data.problem import names_of, problem
-from dhmd.data.ranges import real_ranges
-from dhmd.data.store import MAGIC, Store
-from dhmd.errors import DataError, UsageError
+from dhmd.data.sources.fields import features_of, lengths_of, strings_of, tokens_of
+from dhmd.data.sources.frames import real_ranges
+from dhmd.data.sources.safe_pickle import load
+from dhmd.data.store.reader import MAGIC, Store
+from dhmd.errors import DataError, UsageError, data_error, names_of
 from dhmd.prediction.samples import Samples
 
 EXPECTED = "a feature pickle, a store, or a folder with one npy file a modality (language.npy, vision.npy, acoustic.npy)"
@@ -49,7 +48,7 @@ def read_samples(
                     found = _of_content(load(file, path), path, modalities, named)
         except OSError as error:
             do = "check the spelling; a relative path starts at the folder where the command runs"
-            raise problem(path, "", found=f"nothing that can be read ({error.strerror})", expected=EXPECTED, do=do) from None
+            raise data_error(path, "", found=f"nothing that can be read ({error.strerror})", expected=EXPECTED, do=do) from None
     if split is None:
         return found
     if split not in found:
@@ -91,7 +90,7 @@ def _of_content(content: Any, path: Path, modalities: tuple[str, ...], named: Ma
     if not splits:
         found = f"a pickled {type(content).__name__}" + (f" with the keys {names_of(content)}" if isinstance(content, dict) else "")
         do = "pickle {'test': {'id': [...], 'text': array, 'vision': array, 'audio': array}}"
-        raise problem(path, "", found=found, expected="a dict of splits, each a dict of arrays (N, T, d)", do=do)
+        raise data_error(path, "", found=found, expected="a dict of splits, each a dict of arrays (N, T, d)", do=do)
     return {name: _of_split(part, name, path, keys) for name, part in splits.items()}
 
 
@@ -140,4 +139,4 @@ def _of_folder(path: Path, modalities: tuple[str, ...], named: Mapping[str, str]
 
 def _no_modality(path: Path, key: str, modality: str, there: Any) -> DataError:
     do = f"add the {modality} features that the run was trained with; the run reads them"
-    return problem(path, key, found=f"nothing; there are {names_of(there)}", expected=f"features of the modality {modality}", do=do)
+    return data_error(path, key, found=f"nothing; there are {names_of(there)}", expected=f"features of the modality {modality}", do=do)

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from dhmd.batch import LANGUAGE, FeatureBatch, FeatureSpec, real_frames
-from dhmd.data.problem import problem
-from dhmd.errors import DataError
+from dhmd.errors import DataError, data_error
 from dhmd.nn.temporal import Flatten
 from dhmd.prediction.result import Array, Prediction
 from dhmd.prediction.scaling import Preparation
-from dhmd.training.collect import EdgeRecord, nested
-from dhmd.training.runs import Trained, load_trained, usable_device
+from dhmd.training.inference import EdgeRecord, nested
+from dhmd.training.load import Trained, load_network, usable_device
 
 
 class Predictor:
@@ -103,21 +102,23 @@ class Predictor:
         """
         do = f"give the features that the run was trained on: {self.feature_set}"
         if not next(iter(shapes.values()), tokens or (0,))[0]:
-            raise problem(where, "", found="no samples", expected="at least one", do="give some")
+            raise data_error(where, "", found="no samples", expected="at least one", do="give some")
         for m in self.modalities:
             if m not in shapes:
-                raise problem(where, m, found=f"none; there are {', '.join(shapes) or 'none'}", expected="features of this modality", do=do)
+                raise data_error(
+                    where, m, found=f"none; there are {', '.join(shapes) or 'none'}", expected="features of this modality", do=do
+                )
             (_, frames, width), length = shapes[m], self.spec.lengths[m]
             if width != self.spec.dims[m]:
-                raise problem(where, m, found=f"{width} features a frame", expected=f"{self.spec.dims[m]}", do=do)
+                raise data_error(where, m, found=f"{width} features a frame", expected=f"{self.spec.dims[m]}", do=do)
             if self.fixed_lengths and frames != length:
                 pad = f"pad with zeros or cut to {length} frames: the run's heads are flattened (model.summary=flatten)"
-                raise problem(where, m, found=f"{frames} frames", expected=f"{length}", do=pad)
+                raise data_error(where, m, found=f"{frames} frames", expected=f"{length}", do=pad)
         if self.needs_tokens:
             expected = f"(N, 3, {self.spec.token_length}): ids, mask, segments"
             if tokens is None or len(tokens) != 3 or tokens[1] != 3 or (self.fixed_lengths and tokens[2] != self.spec.token_length):
                 found = "none" if tokens is None else f"shape {tokens}"
-                raise problem(where, "tokens", found=found, expected=expected, do="give tokens of this shape, or texts to make them of")
+                raise data_error(where, "tokens", found=found, expected=expected, do="give tokens of this shape, or texts to make them of")
 
     @property
     def vocabulary(self) -> int:
@@ -187,7 +188,7 @@ def load(run: str | Path, device: str = "cpu") -> Predictor:
         UsageError: the device cannot be used.
     """
     where = usable_device(device)
-    return Predictor(load_trained(run), where)
+    return Predictor(load_network(run), where)
 
 
 def _rows(batch: FeatureBatch, at: slice) -> FeatureBatch:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dhmd.training.collect import EdgeRecord
+from dhmd.training.inference import EdgeRecord
 
 Array = npt.NDArray[Any]
 

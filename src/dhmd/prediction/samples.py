@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from dhmd.batch import LANGUAGE, FeatureBatch
-from dhmd.data.places import feature_place
+from dhmd.data.sources.locate import feature_place
 
 Array = npt.NDArray[Any]
 

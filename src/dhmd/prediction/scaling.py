@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from dhmd.batch import FeatureBatch
-from dhmd.data.problem import problem
 from dhmd.data.standardisation import Scaling, scaling_of
+from dhmd.errors import data_error
 
 Place = Callable[[str, int], tuple[Path | str, str, str]]
 
@@ -51,7 +51,7 @@ class Preparation:
                 continue
             row = int(bad.flatten(1).any(1).nonzero()[0])
             file, key, sample = where(modality, row) if where else ("the samples", modality, f"row {row}")
-            raise problem(
+            raise data_error(
                 file,
                 key,
                 found=f"{int(bad.sum())} NaN or infinite values, the first in {sample}",

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from dhmd.evaluation.compare import Comparison
-from dhmd.evaluation.differences import Compared, adjusted, comparisons_in
 from dhmd.evaluation.metrics import LABELS, LOWER_IS_BETTER, NOT_A_SHARE
 from dhmd.evaluation.statistics import Interval
-from dhmd.evaluation.tables import chosen
 from dhmd.report.forest import Estimate, axis, interval_mark, scale
 from dhmd.report.grids import NONE, data_name, factor_of, in_order, interval_text, written
 from dhmd.report.grouping import Comparable
+from dhmd.results.compare import Comparison
+from dhmd.results.differences import Compared, adjusted, comparisons_in
+from dhmd.results.tables import chosen
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def ablations(found: Comparable, comparisons: Sequence[Comparison]) -> list[Abla
 
     Args:
         found: the rows.
-        comparisons: from `dhmd.evaluation.compare.compare`, of any tables.
+        comparisons: from `dhmd.results.compare.compare`, of any tables.
     """
     compared = comparisons_in(found.table, comparisons)
     keys = in_order(chosen(found.table, ()))

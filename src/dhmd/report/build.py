@@ -9,14 +9,14 @@ from typing import Any
 
 from dhmd import __version__
 from dhmd.errors import RunError
-from dhmd.evaluation.compare import Predictions, compare
-from dhmd.evaluation.runs import Run, read_runs, run_label
 from dhmd.report.ablation import Ablation, ablations
 from dhmd.report.configuration import Differing, differing
 from dhmd.report.details import Detail, detail
 from dhmd.report.grids import Grid, data_name, results_grid, runs_grid
 from dhmd.report.grouping import Comparable, comparables
 from dhmd.report.texts import texts_of
+from dhmd.results.compare import Predictions, compare
+from dhmd.runs.reader import Run, read_runs, run_label
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def build(folder: Path, limits: Limits | None = None, reference: str = "", unfin
     Args:
         folder: a run, a sweep, or a folder of runs at any depth.
         limits: what keeps the page small.
-        reference: words of the row that others are compared with (`dhmd.evaluation.reference.pairings`).
+        reference: words of the row that others are compared with (`dhmd.results.pairing.pairings`).
         unfinished: runs below the folder that have not finished, by resolved path, and what they have come to.
 
     Raises:

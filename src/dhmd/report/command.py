@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dhmd.atomic import write_text
 from dhmd.errors import UsageError
+from dhmd.files import write_text
 from dhmd.report.build import Limits, build
 from dhmd.report.page import render
 
@@ -26,7 +26,7 @@ def report(
         folder: a run, a sweep, or a folder of runs at any depth.
         output: the page.
         limits: what keeps the page small.
-        reference: words of the row that others are compared with (`dhmd.evaluation.reference.pairings`).
+        reference: words of the row that others are compared with (`dhmd.results.pairing.pairings`).
         unfinished: gives the run folders at and below some folders that are not finished, by resolved path, and what they have come to.
 
     Returns:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dhmd.evaluation.runs import Run
+from dhmd.runs.reader import Run
 
 _OF_THE_MACHINE = ("run_dir", "data.path", "data.cache_dir", "callbacks.checkpoints.dirpath")
 _SAID_ELSEWHERE = ("seed", "data.seed", "labels.ablation", "labels.model")

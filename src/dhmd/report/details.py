@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from dhmd.errors import RunError
-from dhmd.evaluation.runs import Run, run_label
 from dhmd.report.configuration import flat, shown
 from dhmd.report.curves import loss_panel, metric_panel
 from dhmd.report.dictionaries import Usage, dictionary_panels, usage_of
 from dhmd.report.edges import edge_panels
+from dhmd.report.embeddings import confusion_panel, embedding_panels
 from dhmd.report.pictures import Panel
-from dhmd.report.places import confusion_panel, embedding_panels
 from dhmd.report.samples import drawn, samples_of
+from dhmd.runs.reader import Run, run_label
 
 THEMES = ("Curves", "Edges", "Dictionaries", "Embeddings", "Confusion")
 """Sections of the page that are about one run, in order."""

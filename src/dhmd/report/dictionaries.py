@@ -10,11 +10,11 @@ from dhmd.analysis.activations import Activations, Array, activation_classes, cl
 from dhmd.analysis.dictionary_tables import SHARED, TOP, dictionary_usage
 from dhmd.analysis.table import ALL
 from dhmd.batch import Task
-from dhmd.evaluation.record import Record
 from dhmd.report.bars import grouped_bars
 from dhmd.report.grids import Cell
 from dhmd.report.heat import Cells, heat_map
 from dhmd.report.pictures import Key, Panel, Picture, kinds_of
+from dhmd.runs.arrays import Record
 
 _ENTRIES = Cells(width=10, height=13, left=24, bottom=26, turned=True)
 

@@ -6,10 +6,10 @@ import numpy as np
 
 from dhmd.analysis.activations import Array, class_numbers
 from dhmd.batch import Task
-from dhmd.evaluation.record import ByEpoch, EdgeRecord, Record
 from dhmd.report.graphs import edge_graph
 from dhmd.report.lines import Line, line_chart
 from dhmd.report.pictures import Key, Panel, Picture, class_kind, class_title, kinds_of
+from dhmd.runs.arrays import ByEpoch, EdgeRecord, Record
 
 _DASHES = ("", " dash1", " dash2", " dash3")
 

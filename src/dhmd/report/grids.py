@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from dhmd.evaluation.metrics import LABELS, LOWER_IS_BETTER, NOT_A_SHARE
 from dhmd.evaluation.statistics import Summary
-from dhmd.evaluation.tables import caption
 from dhmd.report.grouping import Comparable, seeds_of
+from dhmd.results.tables import caption
 
 NONE = "–"
 

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dhmd.evaluation.entries import Entry, Group, Table, entry_of, tables_of
-from dhmd.evaluation.reference import pairings
-from dhmd.evaluation.runs import Run
 from dhmd.report.configuration import varying
+from dhmd.results.pairing import pairings
+from dhmd.results.summary import Entry, Group, Table, entry_of, tables_of
+from dhmd.runs.reader import Run
 
 _NAMED_KEYS = 3
 
@@ -34,7 +34,7 @@ class Comparable:
     """Rows on the same data, samples and convention.
 
     Attributes:
-        table: as `dhmd.evaluation.entries` has it.
+        table: as `dhmd.results.summary` has it.
         rows: one a group of the table, references first.
         references: names of the rows that others are compared with.
     """
@@ -54,7 +54,7 @@ def comparables(runs: Sequence[Run], reference: str = "") -> list[Comparable]:
 
     Args:
         runs: at least one.
-        reference: words of a row (`dhmd.evaluation.reference.pairings`).
+        reference: words of a row (`dhmd.results.pairing.pairings`).
 
     Raises:
         UsageError: the reference is no row, or several.

@@ -10,7 +10,7 @@ import numpy as np
 from dhmd.analysis.activations import Array
 from dhmd.batch import Task
 from dhmd.evaluation.metrics import predicted_class
-from dhmd.evaluation.record import Record
+from dhmd.runs.arrays import Record
 
 ENTRIES = 5
 """Active entries shown of each modality and space."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dhmd.data.store import Store
+from dhmd.data.store.reader import Store
 from dhmd.errors import DataError
-from dhmd.evaluation.runs import Run
+from dhmd.runs.reader import Run
 
 
 def texts_of(run: Run) -> dict[str, str]:

@@ -13,10 +13,9 @@ from typing import Any
 
 import yaml
 
-from dhmd.atomic import write_text
 from dhmd.errors import RunError
-from dhmd.locking import in_use
-from dhmd.training.record import RunFolder
+from dhmd.files import in_use, write_text
+from dhmd.runs.folder import RunFolder
 
 SCHEMA = 1
 RECORD = "sweep.json"

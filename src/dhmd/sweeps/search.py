@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep, Transformer
 
-from dhmd.atomic import write_text
 from dhmd.errors import RunError, UsageError
+from dhmd.files import write_text
+from dhmd.runs.folder import RunFolder
 from dhmd.sweeps.folder import Job, State
-from dhmd.training.record import RunFolder
 
 if TYPE_CHECKING:  # an extra
     from optuna import Study

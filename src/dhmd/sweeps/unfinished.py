@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dhmd.evaluation.runs import is_run
+from dhmd.runs.reader import is_run
 from dhmd.sweeps.folder import RECORD, Job, State, job_at, jobs_of
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from dhmd.atomic import write_text
+from dhmd.files import write_text
 
 LONGEST_NAME = 128
 """Characters of a group or name that W&B takes."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from dhmd.locking import in_use
+from dhmd.files import in_use
 
 
 class State(Enum):

@@ -8,7 +8,7 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
-from dhmd.evaluation.runs import read_run
+from dhmd.runs.reader import read_run
 from dhmd.tracking.tables import run_tables
 
 STEP = "trainer/global_step"

@@ -11,7 +11,7 @@ from dhmd.analysis.edge_tables import edge_classes
 from dhmd.analysis.table import Row
 from dhmd.batch import Task
 from dhmd.evaluation.metrics import predicted_class
-from dhmd.evaluation.record import Record
+from dhmd.runs.arrays import Record
 
 TOP = 10
 """Dictionary entries of a space that are listed."""

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dhmd.atomic import write_text
 from dhmd.errors import DhmdError, RunError, UsageError
+from dhmd.files import write_text
 from dhmd.tracking.server import check_server
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dhmd.batch import FeatureBatch, FeatureSpec
 from dhmd.config import instantiate
 from dhmd.data.module import FeatureDataModule
 from dhmd.errors import UsageError
-from dhmd.training.module import DistillationModule
+from dhmd.training.module import MultimodalModule
 
 CONVENTIONS = ("mosi", "sims")
 
@@ -80,7 +80,7 @@ def whole_split(data: FeatureDataModule, split: str) -> Iterator[FeatureBatch]:
         yield dataset.__getitems__(range(start, min(start + data.batch_size, len(dataset))))
 
 
-def build_module(config: Mapping[str, Any], text_encoder: nn.Module, spec: FeatureSpec) -> DistillationModule:
+def build_module(config: Mapping[str, Any], text_encoder: nn.Module, spec: FeatureSpec) -> MultimodalModule:
     """Network, objective and optimisation of ``config`` for data of ``spec``.
 
     Raises:
@@ -88,7 +88,7 @@ def build_module(config: Mapping[str, Any], text_encoder: nn.Module, spec: Featu
     """
     if config["convention"] not in CONVENTIONS:
         raise UsageError(f"convention: found {config['convention']!r}; expected one of {', '.join(CONVENTIONS)}")
-    return DistillationModule(
+    return MultimodalModule(
         network=instantiate(config["model"], "model", spec=spec, text_encoder=text_encoder),
         objective=instantiate(config["objective"], "objective", task=spec.task),
         optimisation=instantiate(config["optimisation"], "optimisation"),

@@ -8,10 +8,10 @@ from typing import Literal
 
 from dhmd.batch import Task
 from dhmd.errors import RunError, UsageError
+from dhmd.runs.folder import RunFolder
 from dhmd.training.build import whole_split
-from dhmd.training.collect import Collected, collect
-from dhmd.training.record import RunFolder
-from dhmd.training.runs import load_run, usable_device
+from dhmd.training.inference import Predictions, collect
+from dhmd.training.load import load_run, usable_device
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Evaluation:
     """A split of a run: metrics, what they were computed from, and whether the data is synthetic."""
 
     metrics: dict[str, float]
-    collected: Collected
+    collected: Predictions
     convention: str
     synthetic: bool
     task: Task

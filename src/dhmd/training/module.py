@@ -14,14 +14,14 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from dhmd.batch import FeatureBatch, FeatureSpec
 from dhmd.errors import RunError
-from dhmd.evaluation.accumulate import gathered_metrics
 from dhmd.evaluation.metrics import Convention
+from dhmd.evaluation.torchmetrics import gathered_metrics
 from dhmd.losses.objective import Objective
 from dhmd.losses.task import task_loss
 from dhmd.outputs import Outputs
+from dhmd.training.averages import EpochMeans
 from dhmd.training.by_class import ByClass
-from dhmd.training.gathering import Gathering
-from dhmd.training.means import EpochMeans
+from dhmd.training.distributed import Gathering
 from dhmd.training.optimisation import Optimisation
 from dhmd.training.seeding import seed_batch
 
@@ -29,7 +29,7 @@ MONITOR = "validation/loss"
 """What the learning rate, stopping and the choice of the epoch look at."""
 
 
-class DistillationModule(pl.LightningModule):
+class MultimodalModule(pl.LightningModule):
     """Trains a network on an objective and keeps the history of its epochs.
 
     Args:

@@ -8,7 +8,7 @@ import time
 import pytorch_lightning as pl
 
 from dhmd.training.checkpoints import Checkpoints
-from dhmd.training.module import MONITOR, DistillationModule
+from dhmd.training.module import MONITOR, MultimodalModule
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class EpochLine(pl.Callback):
         if limit is not None and limit > 0:
             left = (limit - trainer.current_epoch - 1) * seconds
             parts.append(f"at most {_minutes(left)} left" if left else "the last of them")
-        assert isinstance(pl_module, DistillationModule)  # noqa: S101
+        assert isinstance(pl_module, MultimodalModule)  # noqa: S101
         return "  ".join(parts)
 
 

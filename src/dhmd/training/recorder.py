@@ -7,8 +7,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from dhmd.training.module import DistillationModule
-from dhmd.training.record import RunFolder
+from dhmd.runs.folder import RunFolder
+from dhmd.training.module import MultimodalModule
 
 
 class Recorder(pl.Callback):
@@ -53,5 +53,5 @@ class Recorder(pl.Callback):
             self._since = now
 
     def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.is_global_zero and isinstance(pl_module, DistillationModule):
+        if trainer.is_global_zero and isinstance(pl_module, MultimodalModule):
             self.folder.write_history(pl_module.history)

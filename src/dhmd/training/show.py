@@ -8,9 +8,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from dhmd.evaluation.entries import configuration_digest
 from dhmd.evaluation.metrics import LABELS, NOT_A_SHARE
-from dhmd.evaluation.runs import Run, model_name, read_run
+from dhmd.results.summary import configuration_digest
+from dhmd.runs.reader import Run, model_name, read_run
 from dhmd.training.evaluate import Evaluation
 
 

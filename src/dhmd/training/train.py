@@ -25,19 +25,19 @@ from dhmd.analysis.figures import write_figures
 from dhmd.config import instantiate, to_plain
 from dhmd.data.module import FeatureDataModule
 from dhmd.errors import RunError, UsageError
-from dhmd.evaluation.runs import read_run
+from dhmd.runs.folder import BEFORE, RunFolder
+from dhmd.runs.reader import read_run
+from dhmd.runs.upgrade import without_removed
 from dhmd.tracking.closing import closing_wandb
 from dhmd.tracking.identity import wandb_identity
 from dhmd.tracking.outcome import log_outcome
 from dhmd.training.allocator import freed_memory_kept
 from dhmd.training.build import build_data, build_module, encode_once, whole_split
 from dhmd.training.checkpoints import BEST, LAST, Checkpoints
-from dhmd.training.collect import collect
-from dhmd.training.module import MONITOR, DistillationModule
-from dhmd.training.quiet import quiet
-from dhmd.training.record import BEFORE, RunFolder
+from dhmd.training.inference import collect
+from dhmd.training.module import MONITOR, MultimodalModule
 from dhmd.training.recorder import Recorder
-from dhmd.upgrade import without_removed
+from dhmd.training.warnings_filter import quiet
 
 log = logging.getLogger(__name__)
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "32", 32)
@@ -137,7 +137,7 @@ def _finish(
     config: dict[str, Any],
     folder: RunFolder,
     data: FeatureDataModule,
-    module: DistillationModule,
+    module: MultimodalModule,
     trainer: pl.Trainer,
     recorder: Recorder,
     parameters: int,

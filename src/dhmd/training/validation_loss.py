@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from dhmd.training.means import Total, same
+from dhmd.training.averages import Total, same
 
 
 class ValidationLoss(ABC):

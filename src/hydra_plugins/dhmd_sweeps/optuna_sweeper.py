@@ -82,7 +82,7 @@ class OptunaSweeper(Sweeper):
             UsageError: nothing varies, a seed does, the test split would be read, or the folder holds another search.
         """
         from dhmd.errors import UsageError
-        from dhmd.locking import locked
+        from dhmd.files import locked
         from dhmd.sweeps.naming import NOT_LEARNED, hydra_flags
         from dhmd.sweeps.search import STORAGE, Search, describe
 

@@ -96,8 +96,8 @@ class ProcessLauncher(Launcher):
         return returns
 
     def _start(self, number: int, of: int, overrides: Sequence[str], slot: list[int] | None) -> _Running:
+        from dhmd.runs.folder import RunFolder
         from dhmd.sweeps.naming import hydra_flags, quoted
-        from dhmd.training.record import RunFolder
 
         own = [o for o in overrides if not o.lstrip("+~").startswith(NOT_HANDED_ON)]
         last = {o.get_key_element(): o for o in OverridesParser.create().parse_overrides(list(overrides))}
@@ -132,7 +132,7 @@ class _Running(NamedTuple):
 
 def _close(job: _Running, status: int) -> None:
     """Say in the job's folder what its process could not say itself."""
-    from dhmd.training.record import RunFolder
+    from dhmd.runs.folder import RunFolder
 
     folder = RunFolder(job.folder)
     if status != 0 and not folder.failed_file.exists():

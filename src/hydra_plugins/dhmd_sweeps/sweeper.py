@@ -116,7 +116,7 @@ class Sweeper(BasicSweeper):
         """
         from dhmd.config import to_plain
         from dhmd.errors import UsageError
-        from dhmd.training.record import LEARNED, RunFolder, differences
+        from dhmd.runs.folder import LEARNED, RunFolder, differences
 
         assert self.config is not None and self.hydra_context is not None  # noqa: S101, PT018  # setup() was called
         config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)

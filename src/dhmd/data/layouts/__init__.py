@@ -11,8 +11,7 @@ from dhmd.data.layouts.mmsa import Mmsa
 from dhmd.data.layouts.mult import MulT
 from dhmd.data.layouts.multibench import MultiBench
 from dhmd.data.layouts.sims import Sims
-from dhmd.data.problem import problem
-from dhmd.errors import UsageError
+from dhmd.errors import UsageError, data_error
 from dhmd.extensions import definitions
 
 __all__ = ["KEYS", "LAYOUTS", "SPLITS", "Canonical", "Layout", "layout_of", "layouts"]
@@ -59,7 +58,7 @@ def layout_of(content: Any, path: Path, name: str | None = None) -> Layout:
     if name not in known:
         raise UsageError(f"layout: found {name!r}, expected one of {', '.join(known)}")
     if known[name] not in fitting and (name != "mmsa" or fitting):
-        raise problem(
+        raise data_error(
             path,
             "",
             found=f"the layout {' or '.join(x.name for x in fitting) or 'of none that is known'}",

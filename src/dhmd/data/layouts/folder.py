@@ -14,7 +14,7 @@ from dhmd.batch import LANGUAGE
 from dhmd.data.layouts.layout import KEYS, SPLITS, Canonical
 from dhmd.data.layouts.npy import load_npy, load_samples
 from dhmd.data.layouts.table import labels_of_table, read_table, splits_of
-from dhmd.data.problem import problem
+from dhmd.errors import data_error
 
 OTHER_NAMES = {"text": "language", "audio": "acoustic", "video": "vision", "visual": "vision"}
 COLUMNS = ("id", "split", "label", "class", "text")
@@ -113,7 +113,7 @@ def read_arrays(folder: Path, key: str, ids: list[str]) -> dict[str, npt.NDArray
         like, order = ("one a line of the csv", "of the csv") if any(folder.glob("*.csv")) else ("as the other files have", "of the others")
         for name, array in found.items():
             if array.ndim == 0 or len(array) != len(ids):
-                raise problem(
+                raise data_error(
                     folder / f"{name}.npy", "", found=f"shape {array.shape}", expected=f"{len(ids)} rows, {like}",
                     do=f"store the rows in the order {order}",
                 )  # fmt: skip
@@ -123,12 +123,12 @@ def read_arrays(folder: Path, key: str, ids: list[str]) -> dict[str, npt.NDArray
             expected = "(N, T, d): samples, frames, features" + (
                 f"; for one vector a sample ({shape[0]}, 1, {shape[1]})" * (len(shape) == 2)
             )
-            raise problem(folder / f"{key}.npy", "", found=f"shape {shape}", expected=expected, do=do)
+            raise data_error(folder / f"{key}.npy", "", found=f"shape {shape}", expected=expected, do=do)
         return found
     if (folder / key).is_dir():
         x, lengths = load_samples(folder / key, ids)
         return {key: x, f"{key}_lengths": lengths}
-    raise problem(
+    raise data_error(
         folder, key, found=f"neither {key}.npy nor a folder {key}", expected=f"one of them; there are {', '.join(modality_keys(folder))}",
         do="add it, or name the modalities that are there, for example data.modalities={language: text}",
     )  # fmt: skip

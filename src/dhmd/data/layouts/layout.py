@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from dhmd.data.problem import problem
+from dhmd.errors import data_error
 
 SPLITS = ("train", "valid", "test")
 KEYS: Mapping[str, str] = {"language": "text", "vision": "vision", "acoustic": "audio"}
@@ -80,7 +80,7 @@ def required(split: dict[Any, Any], key: str, name: str, path: Path) -> Any:
         DataError: it is absent.
     """
     if key not in split:
-        raise problem(
+        raise data_error(
             path, f"{name}/{key}", found="no such key", expected=f"the key {key}, as in the other splits", do="add it to this split"
         )
     return split[key]
@@ -97,7 +97,7 @@ def flat_labels(value: Any, path: Path, key: str) -> npt.NDArray[Any]:
     except Exception:  # ragged lists and the like
         array = np.empty(())
     if array.ndim < 1 or any(n != 1 for n in array.shape[1:]):
-        raise problem(
+        raise data_error(
             path,
             key,
             found=f"labels of shape {array.shape}" if array.ndim else f"a {type(value).__name__} that makes no array of labels",

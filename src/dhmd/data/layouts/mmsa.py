@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dhmd.data.layouts.layout import KEYS, SPLITS, Canonical, split_dicts
-from dhmd.data.pickles import LAYOUT
-from dhmd.data.problem import names_of, problem
+from dhmd.data.sources.safe_pickle import LAYOUT
+from dhmd.errors import data_error, names_of
 
 
 class Mmsa:
@@ -43,10 +43,10 @@ def three_splits(content: Any, path: Path) -> dict[str, dict[Any, Any]]:
     """
     if not isinstance(content, dict) or not all(isinstance(content.get(s, {}), dict) for s in SPLITS):
         found = _type_of(content) if not isinstance(content, dict) else "a dict whose splits are not dicts"
-        raise problem(path, "", found=found, expected=LAYOUT, do="pickle {'train': {...}, 'valid': {...}, 'test': {...}}")
+        raise data_error(path, "", found=found, expected=LAYOUT, do="pickle {'train': {...}, 'valid': {...}, 'test': {...}}")
     missing = [s for s in SPLITS if s not in content]
     if missing:
-        raise problem(
+        raise data_error(
             path,
             missing[0],
             found=f"no such split; the file has the keys {names_of(content)}",

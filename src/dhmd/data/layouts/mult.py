@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from dhmd.data.fields import labels_of
 from dhmd.data.layouts.layout import KEYS, Canonical, flat_labels, required, split_dicts
 from dhmd.data.layouts.mmsa import three_splits
+from dhmd.data.sources.fields import labels_of
 
 
 class MulT:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from dhmd.data.layouts.layout import KEYS, Canonical, flat_labels, required, split_dicts
 from dhmd.data.layouts.mmsa import three_splits
-from dhmd.data.on_disk import DiskArray
-from dhmd.data.problem import problem
+from dhmd.data.sources.lazy_array import DiskArray
+from dhmd.errors import data_error
 
 
 class MultiBench:
@@ -48,7 +48,7 @@ class MultiBench:
             labels = flat_labels(required(split, "labels", name, path), path, f"{name}/labels")
             for key, value in split.items():
                 if _counts(value) not in (None, len(labels)):
-                    raise problem(
+                    raise data_error(
                         path,
                         f"{name}/{key}",
                         found=f"{_counts(value)} samples",

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dhmd.data.problem import problem
 from dhmd.data.progress import progress
+from dhmd.errors import data_error
 
 
 def load_npy(path: Path, if_missing: str = "add it, or take its line out of the csv") -> npt.NDArray[Any]:
@@ -27,13 +27,13 @@ def load_npy(path: Path, if_missing: str = "add it, or take its line out of the 
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        raise problem(path, "", found="no such file", expected="an npy file", do=if_missing) from None
+        raise data_error(path, "", found="no such file", expected="an npy file", do=if_missing) from None
     except Exception as error:  # a damaged header can raise nearly anything
         what = "an array of Python objects" if "Python objects" in str(error) or "Object arrays" in str(error) else "no readable npy file"
-        raise problem(path, "", found=f"{what} ({str(error)[:200]})", expected="an npy file with one array of numbers", do=do) from None
+        raise data_error(path, "", found=f"{what} ({str(error)[:200]})", expected="an npy file with one array of numbers", do=do) from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
         found = f"an array of {array.dtype}" if isinstance(array, np.ndarray) else "an archive of several arrays"
-        raise problem(path, "", found=found, expected="an npy file with one array of numbers", do=do)
+        raise data_error(path, "", found=found, expected="an npy file with one array of numbers", do=do)
     return array
 
 
@@ -57,12 +57,12 @@ def load_samples(folder: Path, ids: Sequence[str]) -> tuple[npt.NDArray[np.float
         for name in ids:
             path = folder / f"{name}.npy"
             if path.parent != folder:
-                raise problem(path, "", found=f"the id {name!r}", expected="an id that can be a file name", do="rename the sample")
+                raise data_error(path, "", found=f"the id {name!r}", expected="an id that can be a file name", do="rename the sample")
             x = load_npy(path, do)
             x = np.asarray(x[None] if x.ndim == 1 else x, np.float32)  # read now: thousands of open maps would be too many
             if x.ndim != 2 or 0 in x.shape or (samples and x.shape[1] != samples[0].shape[1]):
                 width = f"width {samples[0].shape[1]} as in {ids[0]}.npy" if samples else "at least one frame and one feature"
-                raise problem(path, "", found=f"shape {x.shape}", expected=f"(T, d) with {width}", do="extract the features again")
+                raise data_error(path, "", found=f"shape {x.shape}", expected=f"(T, d) with {width}", do="extract the features again")
             samples.append(x)
             advance(1)
     lengths = np.array([len(x) for x in samples])

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dhmd.data.layouts.layout import SPLITS
-from dhmd.data.problem import problem
+from dhmd.errors import data_error
 
 VALID = {"val": "valid", "dev": "valid", "validation": "valid"}
 MEANT = {"tr": "train", "va": "valid", "de": "valid", "te": "test", "ev": "test"}
@@ -60,21 +60,21 @@ def read_table(path: Path, needs: tuple[str, ...] = ("id", "split")) -> Table:
                     lines.append(before + 1)  # where a row of several lines begins
                 before = reader.line_num
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise problem(path, "", found=f"no readable csv ({error})", expected="a csv", do=do) from None
+        raise data_error(path, "", found=f"no readable csv ({error})", expected="a csv", do=do) from None
     header = [name.strip() for name in rows[0]] if rows else []
     if len(header) == 1 and (separators := [s for s in ";\t|" if s in header[0]]):
         name = "tab" if separators[0] == "\t" else separators[0]
-        raise problem(
+        raise data_error(
             path, "line 1", found=f"columns separated by {name!r}: {header[0][:80]!r}", expected="columns separated by ','", do=do
         )
     if missing := [name for name in needs if name not in header]:
-        raise problem(
+        raise data_error(
             path, missing[0], found=f"no such column; there are {', '.join(header) or 'none'}", expected=f"the columns {', '.join(needs)}",
             do="add the column",
         )  # fmt: skip
     for number, row in zip(lines[1:], rows[1:], strict=True):
         if len(row) != len(header):
-            raise problem(path, f"line {number}", found=f"{len(row)} values", expected=f"{len(header)}, as in the header", do=do)
+            raise data_error(path, f"line {number}", found=f"{len(row)} values", expected=f"{len(header)}, as in the header", do=do)
     table = Table({name: [row[i] for row in rows[1:]] for i, name in enumerate(header)}, path, lines[1:])
     if "id" in table.columns:
         _check_ids(table)
@@ -95,9 +95,9 @@ def splits_of(table: Table) -> dict[str, npt.NDArray[np.int64]]:
         same = [table.lines[i] for i in odd if table.columns["split"][i] == value]
         found = f"{value!r} here" + (f" and in {len(same) - 1} more lines" if len(same) > 1 else "")
         do = f"write {meant}, which is probably meant" if meant else do
-        raise problem(table.path, f"split, line {same[0]}", found=found, expected=expected, do=do)
+        raise data_error(table.path, f"split, line {same[0]}", found=found, expected=expected, do=do)
     if empty := [s for s in SPLITS if s not in split]:
-        raise problem(table.path, "split", found=f"no sample of {empty[0]}", expected=expected, do=do)
+        raise data_error(table.path, "split", found=f"no sample of {empty[0]}", expected=expected, do=do)
     return {s: np.flatnonzero(np.array(split) == s) for s in SPLITS}
 
 
@@ -109,7 +109,7 @@ def labels_of_table(table: Table) -> dict[str, npt.NDArray[np.float64]]:
     """
     found = {name: _numbers(table, name) for name in ("label", "class") if name in table.columns}
     if not found:
-        raise problem(table.path, "label", found="neither label nor class", expected="one of them", do="add the column")
+        raise data_error(table.path, "label", found="neither label nor class", expected="one of them", do="add the column")
     labels = {"regression_labels": found["label"]} if "label" in found else {}
     classes = found.get("class", found.get("label"))
     if classes is not None and ("class" in found or bool(np.all((classes >= 0) & (classes == np.rint(classes))))):
@@ -124,7 +124,7 @@ def _check_ids(table: Table) -> None:
     if repeated := [name for name in at if len(at[name]) > 1]:
         lines = at[repeated[0]]
         where = f"{', '.join(map(str, lines[:-1][:9]))} and {lines[-1]}"
-        raise problem(
+        raise data_error(
             table.path, f"id, line {lines[1]}", found=f"{len(repeated)} ids that repeat, the first {repeated[0]!r} in lines {where}",
             expected="one line a sample", do="give every sample an id of its own",
         )  # fmt: skip
@@ -139,7 +139,7 @@ def _numbers(table: Table, name: str) -> npt.NDArray[np.float64]:
         except ValueError:
             numbers[i] = np.nan
         if not np.isfinite(numbers[i]) or (name == "class" and numbers[i] != np.rint(numbers[i])):
-            raise problem(
+            raise data_error(
                 table.path, f"{name}, line {table.lines[i]}", found=f"{value[:40]!r}", expected=expected,
                 do="number the classes from 0, or remove samples without a label",
             )  # fmt: skip

@@ -10,7 +10,7 @@ from dhmd.data.layouts.folder import read_arrays
 from dhmd.data.layouts.layout import SPLITS
 from dhmd.data.layouts.npy import load_npy
 from dhmd.data.layouts.table import VALID, Table, read_table
-from dhmd.data.problem import problem
+from dhmd.errors import data_error
 
 NO_SPLIT = ""
 """The name of the one split of an input without splits."""
@@ -62,7 +62,7 @@ def _table(path: Path) -> Table | None:
     tables = sorted(path.glob("*.csv"))
     if len(tables) > 1:
         found = ", ".join(p.name for p in tables[:5])
-        raise problem(path, "", found=f"several csv files: {found}", expected="one, with the column id, or none", do="leave one there")
+        raise data_error(path, "", found=f"several csv files: {found}", expected="one, with the column id, or none", do="leave one there")
     return read_table(tables[0], needs=("id",)) if tables else None
 
 

@@ -1,0 +1,1 @@
+"""The command ``dhmd analyse``: tables, arrays and figures of a run."""

@@ -1,0 +1,152 @@
+"""The arrays that an analysis is made of: from the record of a run, or collected anew with its network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dhmd.analysis.figures import run_title
+from dhmd.batch import Task
+from dhmd.errors import RunError, UsageError
+from dhmd.runs.arrays import Array, EdgeRecord, Record
+from dhmd.runs.folder import RunFolder
+from dhmd.runs.reader import Run, model_name, read_run
+from dhmd.training.build import whole_split
+from dhmd.training.inference import Predictions, collect
+from dhmd.training.load import load_run, usable_device
+
+IMPORTED = "the run was imported: nothing was trained here"
+OLDER = "record.h5 holds none: the run was made by an older version of dhmd; train it again"
+
+
+@dataclass(frozen=True)
+class Analysed:
+    """A split as a run's network sees it, and what the run recorded while it trained.
+
+    Attributes:
+        record: the arrays; all by sample are those of ``split``, those by epoch the validation split's.
+        task: what the label is.
+        split: valid or test.
+        title: model and ablation, data (called synthetic where they are), seed and split.
+        source: where the arrays by sample come from.
+        synthetic: whether the data is generated.
+        epochs: (epochs,) their numbers; None where nothing was trained here.
+        kept: the epoch whose weights were kept; None likewise.
+        missing: why arrays by epoch are missing, where they are.
+    """
+
+    record: Record
+    task: Task
+    split: str
+    title: str
+    source: str
+    synthetic: bool
+    epochs: Array | None
+    kept: int | None
+    missing: str
+
+
+def gather(path: Path, data: Path | None = None, split: str = "test", device: str = "cpu") -> Analysed:
+    """What there is to analyse in a run.
+
+    A finished run's own test split is read from its record.h5: neither its data nor its network is needed. Other data, the validation split
+    and imported runs go through the network.
+
+    Args:
+        path: the run folder.
+        data: another data file of the same kind; None for the run's own.
+        split: valid or test.
+        device: where to compute, as torch names it.
+
+    Raises:
+        RunError: no finished or imported run is there, the data does not fit it, or a value is NaN or infinite.
+        DataError: the data is missing or wrong.
+        UsageError: an unknown split or device, or an imported run without data.
+    """
+    if split not in ("valid", "test"):
+        raise UsageError(f"split: found {split!r}, expected valid or test")
+    run = None if (path / "imported.json").is_file() else read_run(path)
+    own = data is None and split == "test"
+    found = _recorded(run) if run is not None and own else _collected(path, run, data, split, device)
+    _refuse_non_finite(found)
+    return found
+
+
+def _recorded(run: Run) -> Analysed:
+    epochs, kept = _training(run)
+    title = f"{run_title(run)}, test split"
+    return Analysed(run.record(), run.metrics["task"], "test", title, "record.h5", run.metrics["synthetic"], epochs, kept, OLDER)
+
+
+def _collected(path: Path, run: Run | None, data: Path | None, split: str, device: str) -> Analysed:
+    config = RunFolder(path).config()
+    if run is None and data is None and config["data"]["path"] is None:
+        raise UsageError(f"{path}: an imported checkpoint without data; give the features that it reads: --data FILE")
+    where = usable_device(device)
+    loaded = load_run(path, data)
+    task = loaded.module.spec.task
+    batches, ids = whole_split(loaded.data, split), loaded.data.ids(split)
+    seen = _as_record(collect(loaded.network, batches, ids, task, loaded.module.optimisation.validation_loss, where))
+    epochs, kept = (None, None) if run is None else _training(run)
+    if run is not None:
+        seen = _with_training(seen, run.record())
+    name = loaded.data.name if data is None else data.name
+    model = model_name(config["labels"]["model"], config["labels"].get("ablation"))
+    synthetic = " (synthetic data)" if loaded.data.synthetic else ""
+    title = f"{model} on {name}{synthetic}, {'imported' if run is None else 'seed ' + str(config['seed'])}, {split} split"
+    source = f"the network on {name}, {split} split"
+    missing = IMPORTED if run is None else OLDER
+    return Analysed(seen, task, split, title, source, loaded.data.synthetic, epochs, kept, missing)
+
+
+def _training(run: Run) -> tuple[Array, int | None]:
+    epochs = run.history()["epoch"].astype(np.int64)
+    kept = run.metrics["selection"].get("epoch")
+    return epochs, kept if kept in epochs.tolist() else None
+
+
+def _as_record(found: Predictions) -> Record:
+    edges = {}
+    for space, learned in found.edges.items():
+        pairs = tuple((teacher, student) for teacher, student in (pair.split("->") for pair in learned.pairs))
+        edges[space] = EdgeRecord(pairs, learned.prior, validation=None, test=learned.weights)
+    return Record(tuple(found.ids), found.label, found.prediction, edges, found.activations, found.embeddings)
+
+
+def _with_training(seen: Record, recorded: Record) -> Record:
+    """The samples of one record with the epochs of another."""
+    edges = dict(seen.edges)
+    for space, own in recorded.edges.items():
+        if space in edges:
+            edges[space] = replace(edges[space], validation=own.validation, validation_by_class=own.validation_by_class)
+    return replace(seen, edges=edges, training=recorded.training)
+
+
+def _refuse_non_finite(found: Analysed) -> None:
+    for name, values in _by_name(found.record):
+        bad = np.asarray(values).size - int(np.isfinite(values).sum())
+        if bad:
+            raise RunError(
+                f"{name}: found {bad} NaN or infinite values of {np.asarray(values).size} (from {found.source}), expected finite ones; "
+                "look at the features (`dhmd data inspect FILE`; data.non_finite=zero replaces NaN) and at the losses of the run"
+            )
+
+
+def _by_name(record: Record) -> Iterator[tuple[str, Any]]:
+    yield "label", record.label
+    yield "prediction", record.prediction
+    for space, edges in record.edges.items():
+        for name in ("prior", "test", "validation", "validation_by_class"):
+            if getattr(edges, name) is not None:
+                yield f"edges/{space}/{name}", getattr(edges, name)
+    groups: dict[str, Mapping[str, Mapping[str, Array]]] = {"activations": record.activations, "embeddings": record.embeddings}
+    if record.training is not None:
+        groups["training/activations"] = record.training.activations
+    for kind, spaces in groups.items():
+        for space, by_modality in spaces.items():
+            for modality, values in by_modality.items():
+                yield f"{kind}/{space}/{modality}", values

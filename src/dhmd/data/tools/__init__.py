@@ -1,0 +1,1 @@
+"""Inspection and verification of data files."""

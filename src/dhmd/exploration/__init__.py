@@ -1,1 +1,0 @@
-"""What finished runs learned: questions that need a network or the corpus again."""

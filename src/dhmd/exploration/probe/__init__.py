@@ -1,1 +1,0 @@
-"""Runs on the embedded corpus against what was planted in it."""

@@ -1,0 +1,1 @@
+"""The command ``dhmd probe``: the embedded corpus' planted truth in what networks learned."""
