@@ -1,0 +1,1 @@
+"""DMD and DHMD: one network whose stages can be absent."""
