@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from dhmd.batch import Pairs
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,11 @@ class Outputs:
     features: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
+    def heads(self) -> Mapping[str, Tensor]:
+        """Logits (B, out_dim) of each unimodal head, by ``<modality>`` or ``<space>/<modality>``."""
+        return self.unimodal
+
+    @property
     def edges(self) -> Mapping[str, Edges]:
         """Edges of each space's Graph Distillation Unit; empty for a network without one."""
         return {}
@@ -57,7 +64,7 @@ class Outputs:
         """
         return {
             "prediction": self.prediction,
-            **{f"unimodal/{name}": x for name, x in self.unimodal.items()},
+            **{f"unimodal/{name}": x for name, x in self.heads.items()},
             **{f"edges/{space}": edges.weights for space, edges in self.edges.items() if edges.weights is not None},
             **{f"embeddings/{name}": x for name, x in self.features.items()},
         }
@@ -75,13 +82,23 @@ def nested(arrays: Mapping[str, Any], kind: str) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for name, value in arrays.items():
-        first, *path, last = name.split("/")
-        if first == kind and name != kind:
+        if name.startswith(f"{kind}/"):
+            *path, last = name.removeprefix(f"{kind}/").split("/")
             node = found
             for part in path:
                 node = node.setdefault(part, {})
             node[last] = value
     return found
+
+
+def heads_of(arrays: Mapping[str, T]) -> dict[str, T]:
+    """Return the prediction and each unimodal head among arrays by the name that a csv column has.
+
+    >>> heads_of({"prediction": 1, "unimodal/homogeneous/language": 2, "edges/homogeneous": 3})
+    {'prediction': 1, 'homogeneous_language': 2}
+    """
+    unimodal = {name.removeprefix("unimodal/").replace("/", "_"): x for name, x in arrays.items() if name.startswith("unimodal/")}
+    return {"prediction": arrays["prediction"], **unimodal}
 
 
 def map_samples(node: Any, change: Callable[[Tensor], Any]) -> Any:

@@ -21,6 +21,7 @@ import dhmd
 from dhmd.batch import LANGUAGE, FeatureBatch, real_frames
 from dhmd.errors import RunError, UsageError
 from dhmd.files import write_bytes
+from dhmd.outputs import Outputs, heads_of
 from dhmd.prediction.predictor import Predictor, load
 
 Format = Literal["torch", "onnx"]
@@ -76,9 +77,8 @@ class Deployed(nn.Module):
         if tokens is not None and not features:  # a batch has features; the text encoder puts its own in their place
             features = {LANGUAGE: tokens[:, 1, :, None].float()}
             masks = {LANGUAGE: tokens[:, 1] > 0}
-        outputs = self.network(FeatureBatch(features, masks, tokens=tokens))
-        heads = {f"{s}_{m}": x for s, space in outputs.spaces.items() for m, x in (space.logits or {}).items()}
-        return {"prediction": outputs.prediction, **heads}
+        outputs: Outputs = self.network(FeatureBatch(features, masks, tokens=tokens))
+        return heads_of(outputs.arrays())
 
 
 def export(run: str | Path, output: str | Path, format: Format) -> Exported:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -65,27 +65,34 @@ class Objective(nn.Module):
         self.weights = {name: float(weights[name]) for name in self.terms}
         self.term_modules = nn.ModuleDict({name: term for name, term in self.terms.items() if isinstance(term, nn.Module)})
 
-    def forward(self, outputs: Outputs, batch: FeatureBatch) -> dict[str, Tensor]:
+    def forward(self, outputs: Outputs, batch: FeatureBatch, weights: Mapping[str, float] | None = None) -> dict[str, Tensor]:
         """Return every term, unweighted, by name, and their weighted sum as ``total``.
 
         A term of several values is logged as ``<term>_<name>``.
 
+        Args:
+            outputs: of a network.
+            batch: what they were computed from, with labels.
+            weights: of the only terms that are computed; None for all, by the objective's own weights.
+
         Raises:
             UsageError: a term gives no scalar, or no term gives anything.
         """
-        found = [(name, key, value) for name, term in self.terms.items() for key, value in _scalars(name, term(outputs, batch))]
+        weights = self.weights if weights is None else weights
+        found = [(name, key, x) for name in self.terms if name in weights for key, x in _scalars(name, self.terms[name](outputs, batch))]
         if not found:
-            raise UsageError("objective.terms: no term is about what the network returns; expected one at least, for example PredictionLoss")
-        weighed = (self.weights[name] * value for name, _, value in found if self.weights[name])
+            raise UsageError("objective.terms: none is about what the network returns; expected one at least, for example PredictionLoss")
+        weighed = (weights[name] * value for name, _, value in found if weights[name])
         return {key: value for _, key, value in found} | {TOTAL: sum(weighed, torch.zeros_like(found[0][2]))}
 
     def begin_epoch(self, epoch: int) -> None:
         """Tell the terms that a training epoch begins."""
-        self._tell("begin_epoch", epoch)
+        self._tell("begin_epoch", self.terms, epoch)
 
-    def after_backward(self, outputs: Outputs, batch: FeatureBatch, batch_idx: int) -> None:
-        """Tell the terms that a training batch's gradients are computed."""
-        self._tell("after_backward", outputs, batch, batch_idx)
+    def after_backward(self, outputs: Outputs, batch: FeatureBatch, batch_idx: int, weights: Mapping[str, float] | None = None) -> None:
+        """Tell the terms that a training batch's gradients are computed; those in ``weights`` alone, if these were given to `forward`."""
+        with torch.no_grad():
+            self._tell("after_backward", self.terms if weights is None else weights, outputs, batch, batch_idx)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Return the terms' trained parameters by group."""
@@ -95,9 +102,9 @@ class Objective(nn.Module):
                 groups.setdefault(str(getattr(term, "group", "network")), []).extend(own)
         return groups
 
-    def _tell(self, hook: str, *arguments: Any) -> None:
-        for term in self.terms.values():
-            if callable(called := getattr(term, hook, None)):
+    def _tell(self, hook: str, names: Iterable[str], *arguments: Any) -> None:
+        for name in names:
+            if callable(called := getattr(self.terms[name], hook, None)):
                 called(*arguments)
 
 

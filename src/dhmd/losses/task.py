@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dhmd.batch import FeatureBatch, FeatureSpec
 from dhmd.errors import UsageError
-from dhmd.outputs import Outputs, nested
+from dhmd.outputs import Outputs
 
 Kind = Literal["l1", "mse", "cross_entropy", "bce"]
 BY_TASK: Mapping[str, tuple[Kind, ...]] = {"regression": ("l1", "mse"), "binary": ("bce",), "multiclass": ("cross_entropy",)}
@@ -111,7 +111,22 @@ class UnimodalLoss:
 
     def __call__(self, outputs: Outputs, batch: FeatureBatch) -> dict[str, Tensor] | None:
         """Return the losses by head; None for a network without any."""
-        heads: dict[str, Any] = nested(outputs.arrays(), "unimodal")
-        if self.space is not None:
-            heads = heads.get(self.space, {})
-        return {name: self.task(x, batch.labels) for name, x in heads.items()} or None
+        prefix = "" if self.space is None else f"{self.space}/"
+        heads = {name.removeprefix(prefix): x for name, x in outputs.heads.items() if name.startswith(prefix)}
+        return {name.replace("/", "_"): self.task(x, batch.labels) for name, x in heads.items()} or None
+
+
+class SharedLoss:
+    """The task loss of the head on the fused homogeneous features.
+
+    Args:
+        task: the task loss.
+    """
+
+    def __init__(self, task: TaskLoss) -> None:
+        self.task = task
+
+    def __call__(self, outputs: Outputs, batch: FeatureBatch) -> Tensor | None:
+        """Return the loss, a scalar; None for a network without such a head."""
+        logits: Tensor | None = getattr(outputs, "shared_logits", None)
+        return None if logits is None else self.task(logits, batch.labels)

@@ -92,7 +92,7 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Return the trained parameters by group: ``text_encoder``, the network's own `groups`, and ``network``; empty ones are left out."""
+        """Return the trained parameters by group: ``text_encoder``, the network's own `groups`, and ``network``; none is empty."""
         groups = {name: self._parameters_of(paths) for name, paths in {"text_encoder": ("text_encoder",), **self.groups}.items()}
         taken = {id(p) for group in groups.values() for p in group}
         groups["network"] = [p for p in self.parameters() if p.requires_grad and id(p) not in taken]
@@ -103,6 +103,21 @@ class Network(nn.Module):
         modules = dict(self.named_modules())
         found = (p for path in paths if path in modules for p in modules[path].parameters() if p.requires_grad)
         return list(dict.fromkeys(found))
+
+
+def undecayed(network: nn.Module) -> frozenset[int]:
+    """Return the ids of a network's biases and norms' weights, which weight decay is often not meant for.
+
+    Parameters of one axis, those whose names end in ``bias``, and the names that a module lists as ``no_decay`` (layers that hold
+    several in one array).
+    """
+    found = set()
+    for module in network.modules():
+        listed = getattr(module, "no_decay", ())
+        for name, p in module.named_parameters(recurse=False):
+            if p.dim() <= 1 or name.endswith("bias") or name in listed:
+                found.add(id(p))
+    return frozenset(found)
 
 
 def declared_groups() -> set[str]:

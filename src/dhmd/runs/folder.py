@@ -160,7 +160,7 @@ class RunFolder:
         """Write predictions.csv: a row a sample; one column a head, or one a class and head where there are classes."""
         rows: list[dict[str, Any]] = []
         for split, found in splits.items():
-            heads = {"prediction": found.prediction, **found.unimodal}
+            heads = found.heads
             columns = {name: values[:, k] for head, values in heads.items() for k, name in enumerate(_names(head, values.shape[1]))}
             for i, sample in enumerate(found.ids):
                 rows.append({"split": split, "id": sample, "label": found.label[i], **{c: v[i] for c, v in columns.items()}})

@@ -83,6 +83,11 @@ class DecoupledOutputs(Outputs):
         return {name: space for name, space in both.items() if space is not None}
 
     @property
+    def heads(self) -> Mapping[str, Tensor]:
+        """Logits (B, out_dim) of each space's unimodal heads, by ``<space>/<modality>``."""
+        return {f"{name}/{m}": x for name, space in self.spaces.items() for m, x in (space.logits or {}).items()}
+
+    @property
     def edges(self) -> Mapping[str, Edges]:
         """Edges of each space's Graph Distillation Unit."""
         return {name: space.edges for name, space in self.spaces.items() if space.edges is not None}
@@ -94,7 +99,6 @@ class DecoupledOutputs(Outputs):
         """
         found = super().arrays()
         for name, space in self.spaces.items():
-            found |= {f"unimodal/{name}/{m}": x for m, x in (space.logits or {}).items()}
             found |= {f"activations/{name}/{m}": x for m, x in (space.activations or {}).items()}
             found |= {f"embeddings/{name}/{m}": x for m, x in space.pooled.items()}
         if self.decoupled is not None:
