@@ -98,12 +98,17 @@ def as_is(batch: Any) -> Any:
 class FeatureLoader(DataLoader[FeatureBatch]):
     """A DataLoader whose state is the epoch and the number of batches handed out, so that training can stop at any batch.
 
-    Attributes:
+    Args:
+        dataset: of a split; its ``__getitems__`` makes a batch.
         passes: passes over the split in an epoch, each in an order of its own.
+        **options: of the DataLoader, with a `RowBatches`.
     """
 
-    passes = 1
     _handed_out = 0
+
+    def __init__(self, dataset: Dataset[FeatureBatch], passes: int = 1, **options: Any) -> None:
+        self.passes = passes
+        super().__init__(dataset, **options)
 
     @classmethod
     def over(
@@ -120,8 +125,9 @@ class FeatureLoader(DataLoader[FeatureBatch]):
             passes: passes over the split in an epoch.
             smallest: fewest samples of a batch; a smaller remainder joins the batch before it.
         """
-        loader = cls(
+        return cls(
             dataset,
+            passes=passes,
             batch_sampler=RowBatches(RowSampler(dataset, shuffle, seed), batch_size, smallest=smallest),
             num_workers=workers,
             collate_fn=as_is,
@@ -130,8 +136,15 @@ class FeatureLoader(DataLoader[FeatureBatch]):
             # its own, because otherwise every epoch would draw from torch's global one, on which dropout depends
             generator=torch.Generator().manual_seed(seed),
         )
-        loader.passes = passes
-        return loader
+
+    @property
+    def sampler(self) -> Any:
+        """The sampler of rows, which Lightning looks at; torch has another one beside a batch sampler, which nobody reads."""
+        return self.batch_sampler.sampler  # type: ignore[union-attr]  # ours, or the one that Lightning makes in its place
+
+    @sampler.setter
+    def sampler(self, unread: Any) -> None:
+        """Pass over what torch sets."""
 
     def __iter__(self) -> Iterator[FeatureBatch]:  # type: ignore[override]
         """Iterate over the batches left in the epoch, counting them."""
@@ -175,5 +188,4 @@ class FeatureLoader(DataLoader[FeatureBatch]):
 
     def _rows(self) -> RowSampler | None:
         # Lightning puts a plain sampler in its place for overfit_batches
-        sampler = getattr(self.batch_sampler, "sampler", None)
-        return sampler if isinstance(sampler, RowSampler) else None
+        return self.sampler if isinstance(self.sampler, RowSampler) else None

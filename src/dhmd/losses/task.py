@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -13,10 +13,6 @@ from dhmd.batch import FeatureBatch, FeatureSpec
 from dhmd.errors import UsageError
 from dhmd.outputs import Outputs
 
-Kind = Literal["l1", "mse", "cross_entropy", "bce"]
-BY_TASK: Mapping[str, tuple[Kind, ...]] = {"regression": ("l1", "mse"), "binary": ("bce",), "multiclass": ("cross_entropy",)}
-"""The losses of each task, the default first."""
-
 
 class TaskLoss(nn.Module):
     """The loss of predictions (B, out_dim) for labels (B,).
@@ -25,12 +21,12 @@ class TaskLoss(nn.Module):
 
     Args:
         spec: what the data looks like: its task, and the number of classes.
-        kind: ``l1``, ``mse``, ``cross_entropy`` or ``bce``; None for the task's own: L1 (as in the DMD authors' code), cross-entropy, BCE.
+        regression: the loss of a regression, ``l1`` (as in the DMD authors' code) or ``mse``.
         class_weights: weight of each class's samples; None for equal ones. A mean is a weighted one.
         label_smoothing: share of the target that is spread evenly over all classes, in [0, 1).
 
     Raises:
-        UsageError: a loss of another task, or options of classes for regression or of wrong size.
+        UsageError: an unknown loss, or options of classes for a regression or of wrong size.
     """
 
     weights: Tensor | None
@@ -38,15 +34,14 @@ class TaskLoss(nn.Module):
     def __init__(
         self,
         spec: FeatureSpec,
-        kind: Kind | None = None,
+        regression: Literal["l1", "mse"] = "l1",
         class_weights: Sequence[float] | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        kinds = BY_TASK[spec.task]
-        if kind is not None and kind not in kinds:
-            raise UsageError(f"objective.task.kind: found {kind!r}; expected {' or '.join(kinds)} for data.task={spec.task}")
-        self.kind: Kind = kind or kinds[0]
+        if regression not in ("l1", "mse"):
+            raise UsageError(f"objective.task.regression: found {regression!r}; expected l1 or mse")
+        self.task, self.regression = spec.task, regression
         classes = 0 if spec.task == "regression" else max(2, spec.out_dim)
         if not classes and (class_weights is not None or label_smoothing):
             raise UsageError("objective.task: class_weights and label_smoothing are for tasks with classes; data.task is regression")
@@ -71,13 +66,13 @@ class TaskLoss(nn.Module):
     def by_sample(self, prediction: Tensor, label: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return each sample's loss (B,), and its weight (B,) in a mean; None where all count alike."""
         s = self.label_smoothing
-        if self.kind == "cross_entropy":
+        if self.task == "multiclass":
             losses = F.cross_entropy(prediction, label.long(), label_smoothing=s, reduction="none")
-        elif self.kind == "bce":
+        elif self.task == "binary":
             target = label.to(prediction.dtype) * (1 - s) + s / 2
             losses = F.binary_cross_entropy_with_logits(prediction.squeeze(-1), target, reduction="none")
         else:
-            error = F.l1_loss if self.kind == "l1" else F.mse_loss
+            error = F.l1_loss if self.regression == "l1" else F.mse_loss
             losses = error(prediction.squeeze(-1), label.to(prediction.dtype), reduction="none")
         return losses, None if self.weights is None else self.weights.to(losses.dtype)[label.long()]
 

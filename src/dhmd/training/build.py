@@ -12,6 +12,7 @@ from dhmd.batch import FeatureBatch, FeatureSpec
 from dhmd.config import instantiate
 from dhmd.data.module import FeatureDataModule
 from dhmd.errors import UsageError
+from dhmd.losses import Objective
 from dhmd.models.base import Network
 from dhmd.training.module import MultimodalModule
 
@@ -89,13 +90,24 @@ def build_module(config: Mapping[str, Any], text_encoder: nn.Module, spec: Featu
     if config["convention"] not in CONVENTIONS:
         raise UsageError(f"convention: found {config['convention']!r}; expected one of {', '.join(CONVENTIONS)}")
     network = instantiate(config["model"], "model", spec=spec, text_encoder=text_encoder)
-    task = instantiate(config["objective"]["task"], "objective.task", spec=spec)
     return MultimodalModule(
         network=network,
-        objective=instantiate(config["objective"], "objective", context={"spec": spec, "network": network, "task": task}, task=task),
+        objective=build_objective(config["objective"], spec, network),
         optimisation=instantiate(config["optimisation"], "optimisation"),
         step=instantiate(config["step"], "step"),
         spec=spec,
         convention=config["convention"],
         seed=config["seed"],
     )
+
+
+def build_objective(config: Mapping[str, Any], spec: FeatureSpec, network: Network) -> Objective:
+    """Build the objective of a configuration; a term gets ``spec``, ``task`` and ``network`` if it has parameters of these names.
+
+    Raises:
+        UsageError: an option is wrong or does not fit the data.
+    """
+    task = instantiate(config["task"], "objective.task", spec=spec)
+    context = {"spec": spec, "network": network, "task": task}
+    objective: Objective = instantiate(config, "objective", context=context, task=task)
+    return objective
