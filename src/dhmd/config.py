@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from types import MappingProxyType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -172,12 +173,11 @@ def _locate(name: Any, path: str) -> Any:
 def _public(name: str) -> Any:
     """Return the public class or function of one of `OPEN_PACKAGES` that has this name; None where there is none.
 
-    Only a module that is a file of the package is imported, and only what the package itself defines is handed out.
+    A class is found by the name of its module or of the package. Only what the package itself defines is handed out.
     """
     module, _, attribute = name.rpartition(".")
     package = next((p for p in OPEN_PACKAGES if module == p or module.startswith(f"{p}.")), None)
-    parts = [*module.split("."), attribute]
-    if package is None or not all(part.isidentifier() and not part.startswith("_") for part in parts):
+    if package is None or not all(part.isidentifier() and not part.startswith("_") for part in name.split(".")):
         return None
     try:
         found = getattr(import_module(module), attribute, None)
@@ -185,8 +185,11 @@ def _public(name: str) -> Any:
         if error.name is None or not module.startswith(error.name):
             raise
         return None
-    own = str(getattr(found, "__module__", "")).startswith(f"{package}.")
-    return found if own and (inspect.isclass(found) or inspect.isfunction(found)) else None
+    if found is None and module == package:
+        own = (f"{package}.{info.name}" for info in iter_modules(import_module(package).__path__) if not info.name.startswith("_"))
+        found = next((x for x in (getattr(import_module(one), attribute, None) for one in own) if x is not None), None)
+    ours = str(getattr(found, "__module__", "")).startswith(f"{package}.")
+    return found if ours and (inspect.isclass(found) or inspect.isfunction(found)) else None
 
 
 def _check_arguments(target: Any, name: str, arguments: Mapping[str, Any], whole: bool) -> None:

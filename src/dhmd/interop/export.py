@@ -123,8 +123,12 @@ def _trace(predictor: Predictor, deployed: Deployed, inputs: Tensors) -> Exporte
 
 
 def _shape(predictor: Predictor, name: str, x: Tensor) -> tuple[int | str, ...]:
-    pooled = name != TOKENS and not predictor.fixed_lengths
-    return ("batch", f"{name} frames" if pooled else x.shape[1], x.shape[2])
+    return ("batch", f"{name} frames" if name != TOKENS and not _fixed(predictor) else x.shape[1], x.shape[2])
+
+
+def _fixed(predictor: Predictor) -> bool:
+    """Return whether sequences must have the lengths of the run's data: torch exports a recurrent layer for one padded length."""
+    return predictor.fixed_lengths or any(isinstance(x, nn.RNNBase) for x in predictor.network.modules())
 
 
 def _random(predictor: Predictor, samples: int, longer: int) -> Tensors:
@@ -132,7 +136,7 @@ def _random(predictor: Predictor, samples: int, longer: int) -> Tensors:
     generator = torch.Generator().manual_seed(samples)
     found: Tensors = {}
     for i, m in enumerate(predictor.modalities):
-        frames = predictor.spec.lengths[m] + (0 if predictor.fixed_lengths else longer * (i + 1))
+        frames = predictor.spec.lengths[m] + (0 if _fixed(predictor) else longer * (i + 1))
         x = torch.randn(samples, frames, predictor.spec.dims[m], generator=generator)
         x[: samples // 2, 0], x[0, -1] = 0, 0
         found[m] = x

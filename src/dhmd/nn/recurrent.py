@@ -9,8 +9,8 @@ from torch import Tensor, nn
 class MaskedLSTM(nn.Module):
     """An LSTM layer that reads each sample's real frames only, so that padding makes no difference.
 
-    The two directions are two `torch.nn.LSTM`: the second reads each sample's real frames from its last to its first. The layer is one
-    graph for batches of any lengths, as `torch.export` wants it, where packed sequences are not.
+    The two directions are two `torch.nn.LSTM`: the second reads each sample's real frames from its last to its first. Nothing depends on
+    what lengths a batch has, as `torch.export` wants it, where packed sequences do; torch 2.13 exports an LSTM for one padded length.
 
     Args:
         in_dim: width of a frame.
@@ -54,6 +54,29 @@ class MaskedLSTM(nn.Module):
             states.append(_frames(found, place))
         real = mask.unsqueeze(-1)
         return torch.where(real, torch.cat(states, dim=-1), 0), torch.where(length > 0, torch.cat(finals, dim=-1), 0)
+
+
+class RecurrentEncoder(nn.Module):
+    """A sequence as one vector: Linear(dropout(h)), h the final states of an LSTM over the real frames.
+
+    Args:
+        in_dim: width of a frame.
+        hidden: width of a state in one direction.
+        out_dim: width of the vector.
+        bidirectional: whether the LSTM reads in both directions.
+        dropout: rate on h.
+    """
+
+    def __init__(self, in_dim: int, hidden: int, out_dim: int, bidirectional: bool = False, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.lstm = MaskedLSTM(in_dim, hidden, bidirectional)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(self.lstm.out_dim, out_dim)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the vectors (B, out_dim) of x (B, T, in_dim), real where mask (B, T) is True; h is 0 where no frame is."""
+        vector: Tensor = self.linear(self.dropout(self.lstm(x, mask)[1]))
+        return vector
 
 
 def _frames(x: Tensor, index: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class Optimisation:
         lr: learning rate of every group without its own.
         group_lr: learning rate by parameter group, null for ``lr``.
         group_weight_decay: weight decay by parameter group, null for the optimizer's.
-        no_decay: whether biases and the weights of norms have no weight decay.
+        no_decay: whether biases and the weights of norms have no weight decay: in all groups, in none, or in those listed.
         optimizer: makes the optimizer from parameter groups (a ``_partial_`` target); None for Adam.
         scheduler: makes the schedule from the optimizer (a ``_partial_`` target); it is also given the length of training if it has a
             parameter ``total``; None for constant rates.
@@ -43,7 +43,7 @@ class Optimisation:
         lr: float = 1e-4,
         group_lr: Mapping[str, float | None] | None = None,
         group_weight_decay: Mapping[str, float | None] | None = None,
-        no_decay: bool = False,
+        no_decay: bool | Sequence[str] = False,
         optimizer: Callable[..., Optimizer] | None = None,
         scheduler: Callable[..., Any] | None = None,
         interval: Literal["epoch", "step"] = "epoch",
@@ -72,7 +72,8 @@ class Optimisation:
             UsageError: it is not.
         """
         known = {*groups, *declared_groups()}
-        for key, own in (("group_lr", self.group_lr), ("group_weight_decay", self.group_weight_decay)):
+        listed = {} if isinstance(self.no_decay, bool) else dict.fromkeys(self.no_decay, 0.0)
+        for key, own in (("group_lr", self.group_lr), ("group_weight_decay", self.group_weight_decay), ("no_decay", listed)):
             if unknown := sorted(set(own) - known):
                 raise UsageError(f"optimisation.{key}: unknown group {unknown[0]!r}; the network has {', '.join(groups)}")
 
@@ -92,8 +93,9 @@ class Optimisation:
             if name in self.group_weight_decay:
                 options["weight_decay"] = self.group_weight_decay[name]
             trained = [p for p in parameters if p.requires_grad]
-            apart = [p for p in trained if self.no_decay and id(p) in undecayed]
-            rest = [p for p in trained if not (self.no_decay and id(p) in undecayed)]
+            parted = self.no_decay if isinstance(self.no_decay, bool) else name in self.no_decay
+            apart = [p for p in trained if parted and id(p) in undecayed]
+            rest = [p for p in trained if not (parted and id(p) in undecayed)]
             named += [{"name": name, "params": rest, **options}] if rest else []
             named += [{"name": f"{name} without decay", "params": apart, **options, "weight_decay": 0.0}] if apart else []
         if not named:

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from dhmd.batch import FeatureBatch
 from dhmd.errors import UsageError
 from dhmd.losses.objective import TOTAL, Objective
-from dhmd.models.base import Network, undecayed
+from dhmd.models.base import Network, declared_groups, undecayed
 from dhmd.training.optimisation import Optimisation
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class AlternatingStep:
             if unknown := sorted(set(stage.weights or {}) - set(objective.terms)):
                 raise UsageError(f"step.stages[{k}].weights.{unknown[0]}: no such term; expected among {', '.join(objective.terms)}")
             own = {name: groups[name] for name in stage.groups if name in groups}
-            if not own:
+            if not own or set(stage.groups) - {*groups, *declared_groups()}:
                 raise UsageError(f"step.stages[{k}].groups: found {list(stage.groups)}; the network has {', '.join(groups)}")
             made.append(optimisation.optimizer(own, undecayed(network)))
         return made
