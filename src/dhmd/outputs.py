@@ -94,11 +94,11 @@ def nested(arrays: Mapping[str, Any], kind: str) -> dict[str, Any]:
 def heads_of(arrays: Mapping[str, T]) -> dict[str, T]:
     """Return the prediction and each unimodal head among arrays by the name that a csv column has.
 
-    >>> heads_of({"prediction": 1, "unimodal/homogeneous/language": 2, "edges/homogeneous": 3})
-    {'prediction': 1, 'homogeneous_language': 2}
+    >>> heads_of({"prediction": 1, "unimodal/homogeneous/language": 2, "unimodal/vision": 3})
+    {'prediction': 1, 'homogeneous_language': 2, 'unimodal_vision': 3}
     """
-    unimodal = {name.removeprefix("unimodal/").replace("/", "_"): x for name, x in arrays.items() if name.startswith("unimodal/")}
-    return {"prediction": arrays["prediction"], **unimodal}
+    paths = {name: name.split("/") for name in arrays if name.startswith("unimodal/")}
+    return {"prediction": arrays["prediction"]} | {"_".join(path[-2:]): arrays[name] for name, path in paths.items()}
 
 
 def map_samples(node: Any, change: Callable[[Tensor], Any]) -> Any:

@@ -211,12 +211,11 @@ def _heads(run: Run, modalities: Iterable[str]) -> dict[str, float]:
 
 
 def _head_columns(columns: Mapping[str, list[str]], modalities: Iterable[str]) -> Iterator[tuple[str, str, list[list[str]]]]:
-    """Yield space (``network`` for a head without one), modality and columns, one or one a class, of each unimodal head."""
+    """Yield space (``unimodal`` for a head without one), modality and columns, one or one a class, of each unimodal head."""
     for m in modalities:
-        named = [(re.fullmatch(rf"(?:(\w+)_)?{re.escape(m)}(?:_\d+)?", name), column) for name, column in columns.items()]
-        spaces = dict.fromkeys(match[1] or "network" for match, _ in named if match)
-        for space in spaces:
-            yield space, m, [column for match, column in named if match and (match[1] or "network") == space]
+        named = [(re.fullmatch(rf"(\w+)_{re.escape(m)}(?:_\d+)?", name), column) for name, column in columns.items()]
+        for space in dict.fromkeys(match[1] for match, _ in named if match):
+            yield space, m, [column for match, column in named if match and match[1] == space]
 
 
 def _activations(trained: Summaries, before: Summaries, raw: Mapping[str, Array], planted: Planted) -> dict[str, float]:
