@@ -35,7 +35,7 @@ class Prediction:
 
     @property
     def heads(self) -> dict[str, Array]:
-        """Unimodal heads (N, out_dim) by the name that a csv column has: ``<space>_<modality>``, or ``unimodal_<modality>`` without spaces."""
+        """Unimodal heads (N, out_dim) by csv column: ``<space>_<modality>``, or ``unimodal_<modality>`` without spaces."""
         nodes = {name: x if isinstance(x, Mapping) else {"": x} for name, x in self.unimodal.items()}
         return {f"{name}_{m}" if m else f"unimodal_{name}": x for name, by_modality in nodes.items() for m, x in by_modality.items()}
 
