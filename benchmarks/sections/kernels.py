@@ -13,7 +13,8 @@ from torch import Tensor
 from benchmarks.cases import BATCH
 from benchmarks.clock import MATRIX, interleaved
 from benchmarks.settings import Settings
-from dhmd.nn.attention import LN2, attend
+from dhmd.nn.attention import attend
+from dhmd.nn.cpu.attention import LN2
 from dhmd.nn.cpu.attention_mask import Visibility
 from dhmd.nn.cpu.dropout_tables import dropout_mask
 from dhmd.nn.encoder import grouped_linear
