@@ -161,13 +161,11 @@ class MultimodalModule(pl.LightningModule):
         return stepped
 
     def on_train_batch_end(self, outputs: Any, batch: FeatureBatch, batch_idx: int) -> None:
-        """Validate an epoch that ends here, inside the training split, because of ``trainer.max_steps``."""
+        """Have an epoch validated that ends here, inside the training split, because of ``trainer.max_steps``."""
         trainer = self.trainer
-        reached = trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps
-        if reached and not trainer.is_last_batch and not (trainer.should_stop and trainer.fit_loop._can_stop_early):
-            trainer.validating = True
-            trainer.fit_loop.epoch_loop.val_loop.run()
-            trainer.training = True
+        if trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps:
+            trainer.fit_loop.min_epochs = 0  # Lightning validates where a stop is asked for and nothing forbids it
+            trainer.should_stop = True
 
     def on_train_epoch_end(self) -> None:
         """Write the epoch's row and let the schedules see its validation loss."""
