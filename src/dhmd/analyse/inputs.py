@@ -12,7 +12,7 @@ import numpy as np
 from dhmd.analysis.figures import run_title
 from dhmd.batch import Task
 from dhmd.errors import RunError, UsageError
-from dhmd.runs.arrays import Array, EdgeRecord, Record
+from dhmd.runs.arrays import Array, Record
 from dhmd.runs.folder import RunFolder
 from dhmd.runs.reader import Run, model_name, read_run
 from dhmd.training.build import whole_split
@@ -69,7 +69,7 @@ def gather(path: Path, data: Path | None = None, split: str = "test", device: st
     """
     if split not in ("valid", "test"):
         raise UsageError(f"split: found {split!r}, expected valid or test")
-    run = None if (path / "imported.json").is_file() else read_run(path)
+    run = None if RunFolder(path).imported else read_run(path)
     own = data is None and split == "test"
     found = _recorded(run) if run is not None and own else _collected(path, run, data, split, device)
     _refuse_non_finite(found)
@@ -110,11 +110,7 @@ def _training(run: Run) -> tuple[Array, int | None]:
 
 
 def _as_record(found: Predictions) -> Record:
-    edges = {}
-    for space, learned in found.edges.items():
-        pairs = tuple((teacher, student) for teacher, student in (pair.split("->") for pair in learned.pairs))
-        edges[space] = EdgeRecord(pairs, learned.prior, validation=None, test=learned.weights)
-    return Record(tuple(found.ids), found.label, found.prediction, edges, found.activations, found.embeddings)
+    return Record(tuple(found.ids), found.label, found.prediction, found.edges, found.activations, found.embeddings)
 
 
 def _with_training(seen: Record, recorded: Record) -> Record:
@@ -140,7 +136,7 @@ def _by_name(record: Record) -> Iterator[tuple[str, Any]]:
     yield "label", record.label
     yield "prediction", record.prediction
     for space, edges in record.edges.items():
-        for name in ("prior", "test", "validation", "validation_by_class"):
+        for name in ("prior", "weights", "validation", "validation_by_class"):
             if getattr(edges, name) is not None:
                 yield f"edges/{space}/{name}", getattr(edges, name)
     groups: dict[str, Mapping[str, Mapping[str, Array]]] = {"activations": record.activations, "embeddings": record.embeddings}

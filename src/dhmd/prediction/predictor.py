@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from dhmd.batch import LANGUAGE, FeatureBatch, FeatureSpec, real_frames
-from dhmd.errors import DataError, data_error
+from dhmd.errors import DataError, RunError, data_error
 from dhmd.nn.temporal import Flatten
 from dhmd.prediction.result import Array, Prediction
 from dhmd.prediction.scaling import Preparation
-from dhmd.training.inference import EdgeRecord, nested
-from dhmd.training.load import Trained, load_network, usable_device
+from dhmd.runs.arrays import EdgeRecord
+from dhmd.runs.folder import RunFolder
+from dhmd.training.inference import nested
+from dhmd.training.load import LoadedNetwork, load_network, usable_device
 
 
 class Predictor:
@@ -32,7 +34,7 @@ class Predictor:
         feature_set: in words, what it was trained on.
     """
 
-    def __init__(self, trained: Trained, device: torch.device | str = "cpu") -> None:
+    def __init__(self, trained: LoadedNetwork, device: torch.device | str = "cpu") -> None:
         self._trained = trained
         self.config = trained.config
         self.device = torch.device(device)
@@ -42,7 +44,7 @@ class Predictor:
         read: tuple[str, ...] = getattr(self.network, "modalities", self.spec.modalities)
         self.modalities = tuple(m for m in read if not (self.needs_tokens and m == LANGUAGE))
         self.preparation = Preparation.of_run(trained.data_state, trained.config["data"])
-        self.feature_set = _feature_set(trained.folder.path, self.spec)
+        self.feature_set = _feature_set(trained.folder, self.spec)
         self.fixed_lengths = any(isinstance(x, Flatten) for x in self.network.modules())
 
     def predict(
@@ -85,7 +87,7 @@ class Predictor:
         return Prediction(
             prediction=joined["prediction",],
             unimodal=nested(joined, "unimodal"),
-            edges={s: EdgeRecord(e.pairs, e.prior, joined.get(("edges", s))) for s, e in edges.items()},
+            edges={s: replace(e, weights=joined.get(("edges", s))) for s, e in edges.items()},
             activations=nested(joined, "activations"),
         )
 
@@ -163,7 +165,7 @@ class Predictor:
             found |= {("activations", space, m): x for m, x in (seen.activations or {}).items()}
             if seen.edges is not None:
                 prior = None if seen.edges.prior is None else seen.edges.prior.cpu().numpy()
-                edges[space] = EdgeRecord([f"{teacher}->{student}" for teacher, student in seen.edges.pairs], prior, None)
+                edges[space] = EdgeRecord(seen.edges.pairs, prior)
                 if seen.edges.weights is not None:
                     found["edges", space] = seen.edges.weights
         return found
@@ -199,13 +201,13 @@ def _rows(batch: FeatureBatch, at: slice) -> FeatureBatch:
     )
 
 
-def _feature_set(run: Path, spec: FeatureSpec) -> str:
+def _feature_set(run: RunFolder, spec: FeatureSpec) -> str:
     """The data of a run in words: name, file, widths."""
     try:
-        data = json.loads((run / "data.json").read_text(encoding="utf-8"))
+        data = run.description()
         source = (data["source"] or {}).get("name")
         name = f"{data['name']} ({source})" if source else str(data["name"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # the widths are what counts
+    except (RunError, KeyError, TypeError, AttributeError):  # the widths are what counts
         name = "its data"
     widths = ", ".join(f"{m} {spec.lengths[m]} x {d}" for m, d in spec.dims.items())
     return f"{name}, frames x features: {widths}"

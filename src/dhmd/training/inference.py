@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy.typing as npt
@@ -14,18 +14,10 @@ from dhmd.batch import FeatureBatch, Task
 from dhmd.errors import RunError
 from dhmd.evaluation.metrics import Convention, metrics_for
 from dhmd.losses.task import task_loss
+from dhmd.runs.arrays import EdgeRecord
 from dhmd.training.validation_loss import ValidationLoss
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class EdgeRecord:
-    """Edges of one space over a split: ``pairs`` (E) as "teacher->student", ``prior`` (E) and learned ``weights`` (N, E), or None."""
-
-    pairs: list[str]
-    prior: Array | None
-    weights: Array | None
 
 
 @dataclass(frozen=True)
@@ -88,7 +80,7 @@ def collect(
     network = network.to(device).eval()
     loss.reset()
     parts: dict[tuple[str, ...], list[Tensor]] = {}
-    pairs: dict[str, tuple[list[str], Array | None]] = {}
+    edges: dict[str, EdgeRecord] = {}
     with torch.no_grad():
         for batch in batches:
             if batch.label is None:
@@ -106,7 +98,7 @@ def collect(
                 found |= {("embeddings", space, m): x for m, x in seen.pooled.items()}
                 if seen.edges is not None:
                     prior = None if seen.edges.prior is None else seen.edges.prior.cpu().numpy()
-                    pairs[space] = [f"{teacher}->{student}" for teacher, student in seen.edges.pairs], prior
+                    edges[space] = EdgeRecord(seen.edges.pairs, prior)
                     if seen.edges.weights is not None:
                         found["weights", space] = seen.edges.weights
             for key, value in found.items():
@@ -118,7 +110,7 @@ def collect(
         prediction=joined["prediction",],
         loss=loss.compute(),
         unimodal={f"{key[1]}_{key[2]}": value for key, value in joined.items() if key[0] == "logits"},
-        edges={space: EdgeRecord(names, prior, joined.get(("weights", space))) for space, (names, prior) in pairs.items()},
+        edges={space: replace(one, weights=joined.get(("weights", space))) for space, one in edges.items()},
         activations=nested(joined, "activations"),
         embeddings=nested(joined, "embeddings"),
     )
