@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -123,26 +121,12 @@ def _with_training(seen: Record, recorded: Record) -> Record:
 
 
 def _refuse_non_finite(found: Analysed) -> None:
-    for name, values in _by_name(found.record):
-        bad = np.asarray(values).size - int(np.isfinite(values).sum())
+    for name, values in found.record.named().items():
+        if values.dtype.kind == "O":  # texts
+            continue
+        bad = values.size - int(np.isfinite(values).sum())
         if bad:
             raise RunError(
-                f"{name}: found {bad} NaN or infinite values of {np.asarray(values).size} (from {found.source}), expected finite ones; "
-                "look at the features (`dhmd data inspect FILE`; data.non_finite=zero replaces NaN) and at the losses of the run"
+                f"{name.removeprefix('test/')}: found {bad} NaN or infinite values of {values.size} (from {found.source}), expected finite "
+                "ones; look at the features (`dhmd data inspect FILE`; data.non_finite=zero replaces NaN) and at the losses of the run"
             )
-
-
-def _by_name(record: Record) -> Iterator[tuple[str, Any]]:
-    yield "label", record.label
-    yield "prediction", record.prediction
-    for space, edges in record.edges.items():
-        for name in ("prior", "weights", "validation", "validation_by_class"):
-            if getattr(edges, name) is not None:
-                yield f"edges/{space}/{name}", getattr(edges, name)
-    groups: dict[str, Mapping[str, Mapping[str, Array]]] = {"activations": record.activations, "embeddings": record.embeddings}
-    if record.training is not None:
-        groups["training/activations"] = record.training.activations
-    for kind, spaces in groups.items():
-        for space, by_modality in spaces.items():
-            for modality, values in by_modality.items():
-                yield f"{kind}/{space}/{modality}", values

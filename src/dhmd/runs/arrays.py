@@ -99,6 +99,25 @@ class Record:
     embeddings: Mapping[str, Mapping[str, Array]]
     training: ByEpoch | None = None
 
+    def named(self) -> dict[str, Array]:
+        """Every array by its name in the file."""
+        text = h5py.string_dtype()
+        found: dict[str, Array | None] = {
+            "test/id": np.array(self.ids, dtype=text),
+            "test/label": self.label,
+            "test/prediction": self.prediction,
+        }
+        for space, edges in self.edges.items():
+            found[f"edges/{space}/pairs"] = np.array(edges.names, dtype=text)
+            found |= {f"edges/{space}/{name}": getattr(edges, attribute) for name, attribute in _EDGE_ARRAYS.items()}
+        groups = {"activations": self.activations, "embeddings": self.embeddings}
+        if self.training is not None:
+            found |= {"training/classes": self.training.classes, "training/class_share": self.training.share}
+            groups["training/activations"] = self.training.activations
+        for kind, spaces in groups.items():
+            found |= {f"{kind}/{space}/{modality}": x for space, inner in spaces.items() for modality, x in inner.items()}
+        return {name: values for name, values in found.items() if values is not None}
+
 
 def write_record(path: Path, record: Record, by_name: Mapping[str, Array] = MappingProxyType({})) -> None:
     """Write a record.h5.
@@ -112,7 +131,7 @@ def write_record(path: Path, record: Record, by_name: Mapping[str, Array] = Mapp
         OSError: the folder cannot be written.
     """
     with atomic_path(path) as part, h5py.File(part, "w") as file:
-        for name, values in {**_named(record), **by_name}.items():
+        for name, values in {**record.named(), **by_name}.items():
             file[name] = values
 
 
@@ -139,26 +158,6 @@ def read_record(path: Path) -> Record:
         raise RunError(f"{path}: damaged or not a record of dhmd ({error}); train the run again") from error
     _check_sizes(path, record)
     return record
-
-
-def _named(record: Record) -> dict[str, Array]:
-    """Every array of a record by its name in the file."""
-    text = h5py.string_dtype()
-    found: dict[str, Array | None] = {
-        "test/id": np.array(record.ids, dtype=text),
-        "test/label": record.label,
-        "test/prediction": record.prediction,
-    }
-    for space, edges in record.edges.items():
-        found[f"edges/{space}/pairs"] = np.array(edges.names, dtype=text)
-        found |= {f"edges/{space}/{name}": getattr(edges, attribute) for name, attribute in _EDGE_ARRAYS.items()}
-    groups = {"activations": record.activations, "embeddings": record.embeddings}
-    if record.training is not None:
-        found |= {"training/classes": record.training.classes, "training/class_share": record.training.share}
-        groups["training/activations"] = record.training.activations
-    for kind, spaces in groups.items():
-        found |= {f"{kind}/{space}/{modality}": x for space, inner in spaces.items() for modality, x in inner.items()}
-    return {name: values for name, values in found.items() if values is not None}
 
 
 def _ordered(group: Any) -> list[tuple[str, Any]]:
