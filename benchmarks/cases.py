@@ -17,6 +17,7 @@ from dhmd.interop.dmd import LETTERS as LETTER_OF
 from dhmd.interop.dmd import dmd_from_authors, plan_of
 from dhmd.losses import Objective
 from dhmd.models import DecoupledDistillation
+from dhmd.training.build import build_objective
 from dhmd.training.optimisation import Optimisation
 
 BATCH = 16
@@ -95,18 +96,14 @@ def preset(name: str, lengths: Mapping[str, int]) -> tuple[DecoupledDistillation
     spec = FeatureSpec({MODALITY[x]: DIMS[x] for x in LETTERS}, {MODALITY[x]: lengths[x] for x in LETTERS}, aligned=False)
     model = {key: value for key, value in config["model"].items() if key != "_target_"}
     torch.manual_seed(1111)
-    return DecoupledDistillation(spec, **model), objective_of(config["objective"])
+    network = DecoupledDistillation(spec, **model)
+    return network, build_objective(config["objective"], spec, network)
 
 
-def authors_objective() -> Objective:
+def authors_objective(network: DecoupledDistillation) -> Objective:
     """All losses with the authors' weights and axes, as ``model=dmd_authors`` has them."""
-    return objective_of(to_plain(compose(["model=dmd_authors", "run_dir=none"]))["objective"])
-
-
-def objective_of(config: Mapping[str, object]) -> Objective:
-    """The objective of a configuration."""
-    options = {key: value for key, value in config.items() if key != "_target_"}
-    return Objective(**options)  # type: ignore[arg-type]
+    config = to_plain(compose(["model=dmd_authors", "run_dir=none"]))["objective"]
+    return build_objective(config, network.spec, network)
 
 
 def plain_training(system: System, x: dict[str, Tensor], label: Tensor) -> Step:
@@ -130,7 +127,7 @@ def suite_training(network: DecoupledDistillation, objective: Objective, batches
     def step() -> None:
         for batch in batches:
             optimizer.zero_grad()
-            torch.autograd.backward(objective(network(batch), batch.label)["total"])
+            torch.autograd.backward(objective(network(batch), batch)["total"])
             optimizer.step()
 
     return step

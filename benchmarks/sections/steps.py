@@ -47,7 +47,7 @@ def one(case: Case, side: str, work: str, dropout: str, device: str = "cpu") -> 
         return cases.plain_training(system, x, label) if work == "training step" else cases.evaluation(system, x)
     network, batch = cases.suite_network(system, rates), cases.batch_of(x, label)
     if work == "training step":
-        return cases.suite_training(network, cases.authors_objective(), [batch])
+        return cases.suite_training(network, cases.authors_objective(network), [batch])
     return cases.evaluation(network, batch)
 
 

@@ -35,6 +35,7 @@ class FeatureSpec:
         n_classes: number of classes of a multiclass task.
         aligned: whether the modalities share one clock (word-aligned).
         token_length: number of tokens a sample has for a text encoder (padded); None without tokens.
+        sizes: number of samples of each split; empty where it is not known.
     """
 
     dims: Mapping[str, int]
@@ -43,6 +44,7 @@ class FeatureSpec:
     n_classes: int = 1
     aligned: bool = True
     token_length: int | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -135,6 +137,17 @@ class FeatureBatch:
     def modalities(self) -> tuple[str, ...]:
         """Modality names in order."""
         return tuple(self.features)
+
+    @property
+    def labels(self) -> Tensor:
+        """The labels (B,).
+
+        Raises:
+            ValueError: the batch has none.
+        """
+        if self.label is None:
+            raise ValueError("the data has no labels; training and evaluation need them")
+        return self.label
 
     def __len__(self) -> int:
         return next(iter(self.features.values())).shape[0]

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from types import UnionType
+from pkgutil import iter_modules
+from types import MappingProxyType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -27,19 +28,20 @@ from dhmd.extensions import VARIABLE, definitions
 TARGETS = frozenset(
     {
         "dhmd.data.module.FeatureDataModule",
-        "dhmd.models.DecoupledDistillation",
-        "dhmd.models.TextOnly",
         "dhmd.nn.text.GivenFeatures",
         "dhmd.nn.text.TextEncoder",
         "dhmd.nn.text.bert_of_sizes",
         "dhmd.nn.text.minilm",
-        "dhmd.losses.Objective",
+        "dhmd.tracking.logger.QuietWandbLogger",
         "dhmd.training.accumulation.MeanAccumulation",
         "dhmd.training.accumulation.SumAccumulation",
+        "dhmd.training.callbacks.EpochLine",
         "dhmd.training.checkpoints.Checkpoints",
-        "dhmd.tracking.logger.QuietWandbLogger",
         "dhmd.training.optimisation.Optimisation",
-        "dhmd.training.progress.EpochLine",
+        "dhmd.training.schedules.warmup_cosine",
+        "dhmd.training.schedules.warmup_linear",
+        "dhmd.training.steps.AlternatingStep",
+        "dhmd.training.steps.SingleStep",
         "dhmd.training.validation_loss.RoundedBatchMean",
         "dhmd.training.validation_loss.SampleMean",
         "pytorch_lightning.Trainer",
@@ -47,13 +49,24 @@ TARGETS = frozenset(
         "pytorch_lightning.callbacks.LearningRateMonitor",
         "pytorch_lightning.callbacks.RichProgressBar",
         "pytorch_lightning.callbacks.TQDMProgressBar",
+        "pytorch_lightning.callbacks.Timer",
         "pytorch_lightning.loggers.CSVLogger",
         "pytorch_lightning.loggers.TensorBoardLogger",
         "pytorch_lightning.loggers.WandbLogger",
         "pytorch_lightning.strategies.DDPStrategy",
+        "torch.optim.Adam",
+        "torch.optim.AdamW",
+        "torch.optim.SGD",
+        "torch.optim.lr_scheduler.CosineAnnealingLR",
+        "torch.optim.lr_scheduler.ExponentialLR",
+        "torch.optim.lr_scheduler.ReduceLROnPlateau",
+        "torch.optim.lr_scheduler.StepLR",
     }
 )
-"""Everything of the suite and of Lightning that a config may build, by exact name."""
+"""Everything of the suite's data and training, of Lightning and of torch that a config may build, by exact name."""
+
+OPEN_PACKAGES = ("dhmd.models", "dhmd.baselines", "dhmd.conversation", "dhmd.losses")
+"""Packages of the suite whose public classes and functions a config may build, each by the name of its module or of the package."""
 
 
 def conf_dir() -> Path:
@@ -69,12 +82,13 @@ def conf_dir() -> Path:
     raise UsageError(f"the configuration folder is missing: expected {package / 'conf'}; install dhmd again")
 
 
-def instantiate(config: Any, key: str = "", /, **extra: Any) -> Any:
+def instantiate(config: Any, key: str = "", /, context: Mapping[str, Any] = MappingProxyType({}), **extra: Any) -> Any:
     """Build what a config describes: a mapping with ``_target_`` becomes a call, nested ones first.
 
     Args:
         config: a config node or plain value; ``_partial_: true`` beside ``_target_`` gives the callable with its arguments bound.
         key: where the config stands in the whole, for messages.
+        context: objects by name for every call, nested ones too, whose target has a parameter of that name and is not given it.
         **extra: further arguments of the outermost call, passed as they are (networks, specs); they win over the config's.
 
     Returns:
@@ -84,7 +98,7 @@ def instantiate(config: Any, key: str = "", /, **extra: Any) -> Any:
         UsageError: a target is refused, an interpolation or mandatory value is missing, or the target refuses its arguments.
     """
     plain = to_plain(config) if isinstance(config, DictConfig | ListConfig) else config
-    return _build(plain, extra, key)
+    return _build(plain, extra, key, context)
 
 
 def to_plain(config: DictConfig | ListConfig) -> Any:
@@ -109,20 +123,24 @@ def closest(word: str, known: Iterable[str], n: int = 3) -> str:
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
-def _build(node: Any, extra: Mapping[str, Any], path: str) -> Any:
+def _build(node: Any, extra: Mapping[str, Any], path: str, context: Mapping[str, Any]) -> Any:
     if isinstance(node, list):
-        return [_build(value, {}, f"{path}[{i}]") for i, value in enumerate(node)]
+        return [_build(value, {}, f"{path}[{i}]", context) for i, value in enumerate(node)]
     if not isinstance(node, dict):
         return node
     if "_target_" not in node:
         if extra:
             raise UsageError(f"{path or 'the configuration'}: expected a _target_ to build, found the keys {sorted(node)}")
-        return {key: _build(value, {}, f"{path}.{key}".lstrip(".")) for key, value in node.items()}
+        return {key: _build(value, {}, f"{path}.{key}".lstrip("."), context) for key, value in node.items()}
     name = node["_target_"]
     arguments = {
-        key: _build(value, {}, f"{path}.{key}".lstrip(".")) for key, value in node.items() if key not in ("_target_", "_partial_", *extra)
+        key: _build(value, {}, f"{path}.{key}".lstrip("."), context)
+        for key, value in node.items()
+        if key not in ("_target_", "_partial_", *extra)
     }
     target = _locate(name, path)
+    asked = inspect.signature(target).parameters
+    extra = {**{key: value for key, value in context.items() if key in asked and key not in arguments}, **extra}
     _check_arguments(target, name, {**arguments, **extra}, whole=not node.get("_partial_", False))
     _check_values(target, path, {key: value for key, value in node.items() if key in arguments})
     build = partial(target, **arguments, **extra)
@@ -140,14 +158,38 @@ def _locate(name: Any, path: str) -> Any:
     if name in TARGETS:
         module, _, attribute = name.rpartition(".")
         return getattr(import_module(module), attribute)
+    if (found := _public(str(name))) is not None:
+        return found
     own = dict(definitions())
     if name in own:
         return own[name]
     where = f" at {path}" if path else ""
     raise UsageError(
-        f"_target_ {name!r}{where} is refused: a configuration may only build what dhmd.config.TARGETS lists "
-        f"and what the extensions named in {VARIABLE} define{closest(str(name), {*TARGETS, *own}, 1)}"
+        f"_target_ {name!r}{where} is refused: a configuration may only build what dhmd.config.TARGETS lists, public classes and functions "
+        f"of {', '.join(OPEN_PACKAGES)}, and what the extensions named in {VARIABLE} define{closest(str(name), {*TARGETS, *own}, 1)}"
     )
+
+
+def _public(name: str) -> Any:
+    """Return the public class or function of one of `OPEN_PACKAGES` that has this name; None where there is none.
+
+    A class is found by the name of its module or of the package. Only what the package itself defines is handed out.
+    """
+    module, _, attribute = name.rpartition(".")
+    package = next((p for p in OPEN_PACKAGES if module == p or module.startswith(f"{p}.")), None)
+    if package is None or not all(part.isidentifier() and not part.startswith("_") for part in name.split(".")):
+        return None
+    try:
+        found = getattr(import_module(module), attribute, None)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module.startswith(error.name):
+            raise
+        return None
+    if found is None and module == package:
+        own = (f"{package}.{info.name}" for info in iter_modules(import_module(package).__path__) if not info.name.startswith("_"))
+        found = next((x for x in (getattr(import_module(one), attribute, None) for one in own) if x is not None), None)
+    ours = str(getattr(found, "__module__", "")).startswith(f"{package}.")
+    return found if ours and (inspect.isclass(found) or inspect.isfunction(found)) else None
 
 
 def _check_arguments(target: Any, name: str, arguments: Mapping[str, Any], whole: bool) -> None:

@@ -1,14 +1,16 @@
-"""What every network returns: the prediction and whatever its stages produced. An absent stage leaves None."""
+"""What a network returns for a batch, and its arrays by name: what records, predictions, exports and analyses read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from dhmd.batch import Pairs
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -29,76 +31,74 @@ class Edges:
 
 
 @dataclass(frozen=True)
-class Space:
-    """One decoupled space (homogeneous or heterogeneous) of a batch.
-
-    Attributes:
-        sequences: per modality (B, T'_m, H), what the space's heads, dictionary and fusion read; None where they read ``pooled`` alone.
-        logits: per modality (B, out_dim), the unimodal heads; None without them.
-        representations: per modality (B, H), what the Graph Distillation Unit compares; None without the heads.
-        edges: the unit's edges; None without a unit.
-        activations: per modality (B, K) sparse activations of the dictionary; None without one.
-        codes: per modality (B, H) L2-normalised codes; None without a dictionary.
-        pooled: per modality (B, H) the feature that goes into fusion, before any code is joined.
-    """
-
-    sequences: Mapping[str, Tensor] | None
-    pooled: Mapping[str, Tensor]
-    logits: Mapping[str, Tensor] | None = None
-    representations: Mapping[str, Tensor] | None = None
-    edges: Edges | None = None
-    activations: Mapping[str, Tensor] | None = None
-    codes: Mapping[str, Tensor] | None = None
-
-
-@dataclass(frozen=True)
-class Decoupled:
-    """The decoupling by self-regression, per modality; every sequence is (B, T'_m, d).
-
-    Attributes:
-        projected: the projected sequence X~_m, which is to be reconstructed.
-        shared: c_m, from the encoder shared by the modalities (homogeneous).
-        private: s_m, from the modality's own encoder (heterogeneous).
-        reconstruction: D_m([s_m ; c_m]).
-        cycle: the private encoder on the reconstruction.
-        similarity: (B, d), c_m as the margin loss sees it.
-        private_similarity: (B, d), the same of s_m; the authors compute it and use it nowhere, so None but in their preset.
-    """
-
-    projected: Mapping[str, Tensor]
-    shared: Mapping[str, Tensor]
-    private: Mapping[str, Tensor]
-    reconstruction: Mapping[str, Tensor]
-    cycle: Mapping[str, Tensor]
-    similarity: Mapping[str, Tensor]
-    private_similarity: Mapping[str, Tensor] | None = None
-
-
-@dataclass(frozen=True)
 class Outputs:
-    """What a network returns for a batch.
+    """What every network returns for a batch; a network with more to say returns a subclass.
+
+    Every tensor has a row a sample, so that outputs can be gathered over processes (`Edges.prior` alone is the same for all).
 
     Attributes:
         prediction: (B, out_dim).
-        masks: per modality (B, T'_m) bool, the real frames after the projection.
-        shared_logits: (B, out_dim), the head on the fused homogeneous features.
-        homogeneous: the homogeneous space.
-        heterogeneous: the heterogeneous space.
-        decoupled: the decoupling.
+        unimodal: (B, out_dim) of each unimodal head, by name, for example ``language``.
+        features: (B, H) that enter the last fusion, by ``<space>/<modality>``, for example ``private/language``.
     """
 
     prediction: Tensor
-    masks: Mapping[str, Tensor] | None = None
-    shared_logits: Tensor | None = None
-    homogeneous: Space | None = None
-    heterogeneous: Space | None = None
-    decoupled: Decoupled | None = None
+    unimodal: Mapping[str, Tensor] = field(default_factory=dict)
+    features: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
-    def spaces(self) -> dict[str, Space]:
-        """The spaces there are, by name."""
-        both = {"homogeneous": self.homogeneous, "heterogeneous": self.heterogeneous}
-        return {name: space for name, space in both.items() if space is not None}
+    def heads(self) -> Mapping[str, Tensor]:
+        """Logits (B, out_dim) of each unimodal head, by ``<modality>`` or ``<space>/<modality>``."""
+        return self.unimodal
+
+    @property
+    def edges(self) -> Mapping[str, Edges]:
+        """Edges of each space's Graph Distillation Unit; empty for a network without one."""
+        return {}
+
+    def arrays(self) -> dict[str, Tensor]:
+        """Return everything of the batch that is kept of a sample, by name, one row a sample.
+
+        ``prediction``; ``unimodal/<head>`` (B, out_dim); ``embeddings/<space>/<modality>`` (B, H); ``edges/<space>`` (B, E), the learned
+        weights; a subclass may add ``activations/<space>/<modality>`` (B, K) and others.
+        """
+        return {
+            "prediction": self.prediction,
+            **{f"unimodal/{name}": x for name, x in self.heads.items()},
+            **{f"edges/{space}": edges.weights for space, edges in self.edges.items() if edges.weights is not None},
+            **{f"embeddings/{name}": x for name, x in self.features.items()},
+        }
+
+    def complete(self) -> Outputs:
+        """Return the same outputs with every optional tensor there, so that all processes have the same ones to gather."""
+        return self
+
+
+def nested(arrays: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Return the arrays under a kind as a tree: one named ``kind/a/b`` stands at ``["a"]["b"]``.
+
+    >>> nested({"unimodal/language": 1, "edges/homogeneous": 2}, "unimodal")
+    {'language': 1}
+    """
+    found: dict[str, Any] = {}
+    for name, value in arrays.items():
+        if name.startswith(f"{kind}/"):
+            *path, last = name.removeprefix(f"{kind}/").split("/")
+            node = found
+            for part in path:
+                node = node.setdefault(part, {})
+            node[last] = value
+    return found
+
+
+def heads_of(arrays: Mapping[str, T]) -> dict[str, T]:
+    """Return the prediction and each unimodal head among arrays by the name that a csv column has.
+
+    >>> heads_of({"prediction": 1, "unimodal/homogeneous/language": 2, "unimodal/vision": 3})
+    {'prediction': 1, 'homogeneous_language': 2, 'unimodal_vision': 3}
+    """
+    paths = {name: name.split("/") for name in arrays if name.startswith("unimodal/")}
+    return {"prediction": arrays["prediction"]} | {"_".join(path[-2:]): arrays[name] for name, path in paths.items()}
 
 
 def map_samples(node: Any, change: Callable[[Tensor], Any]) -> Any:

@@ -115,7 +115,7 @@ def test_evaluation_on_another_file_of_the_same_kind(finished, tmp_path):
     other = tmp_path / "other.pkl"
     write_pickle(other, SyntheticOptions(n_train=24, n_valid=10, n_test=12, length=12, seed=3))
     found = evaluate(finished, data_path=other)
-    assert len(found.collected.ids) == 12
+    assert len(found.predictions.ids) == 12
     assert found.synthetic
 
 

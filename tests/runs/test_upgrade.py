@@ -94,7 +94,7 @@ def test_optimisation():
 
 def test_objective():
     found = upgraded_config({"objective": OLD_OBJECTIVE})["objective"]
-    task = term("TaskLoss", kind=None, class_weights=None, label_smoothing=0.0)
+    task = term("TaskLoss", regression="l1", class_weights=None, label_smoothing=0.0)
     assert found == {"_target_": "dhmd.losses.Objective", "task": task, "weights": OLD_OBJECTIVE["weights"], "terms": NEW_TERMS}
     assert list(found["terms"]) == list(NEW_TERMS), "the order of the sum"
 

@@ -52,7 +52,7 @@ def test_wandb_is_finished_when_training_fails(tiny, tmp_path, monkeypatch):
     def fail(*arguments, **options):
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr("dhmd.training.recorder.RunFolder.write_history", fail)
+    monkeypatch.setattr("dhmd.training.callbacks.RunFolder.write_history", fail)
     with pytest.raises(RuntimeError, match="the disk is full"):
         train(tiny(tmp_path, "logger=wandb"))
     assert wandb.run is None

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dhmd.errors import RunError, UsageError
-from dhmd.training.recorder import Recorder
+from dhmd.training.callbacks import Recorder
 from dhmd.training.train import train
 
 pytestmark = pytest.mark.usefixtures("no_figures")

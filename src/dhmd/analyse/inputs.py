@@ -14,7 +14,7 @@ from dhmd.runs.arrays import Array, Record
 from dhmd.runs.folder import RunFolder
 from dhmd.runs.reader import Run, model_name, read_run
 from dhmd.training.build import whole_split
-from dhmd.training.inference import Predictions, collect
+from dhmd.training.inference import Predictions, predict_split
 from dhmd.training.load import load_run, usable_device
 
 IMPORTED = "the run was imported: nothing was trained here"
@@ -88,7 +88,8 @@ def _collected(path: Path, run: Run | None, data: Path | None, split: str, devic
     loaded = load_run(path, data)
     task = loaded.module.spec.task
     batches, ids = whole_split(loaded.data, split), loaded.data.ids(split)
-    seen = _as_record(collect(loaded.network, batches, ids, task, loaded.module.optimisation.validation_loss, where))
+    module = loaded.module
+    seen = _as_record(predict_split(loaded.network, batches, ids, module.objective.task, module.optimisation.validation_loss, where))
     epochs, kept = (None, None) if run is None else _training(run)
     if run is not None:
         seen = _with_training(seen, run.record())

@@ -11,22 +11,31 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dhmd.analysis.style import PALETTE, SENTIMENT, colours, drawing, new_figure
+from dhmd.analysis.table import ALL
 from dhmd.batch import Task
 
 MAX_POINTS = 500
 MIN_POINTS = 10
 
 
+def comparable(embeddings: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the embeddings (N, H) by modality; where their widths differ, all side by side as one of (N, sum of H), named ``all``."""
+    if len({x.shape[1] for x in embeddings.values()}) > 1:
+        return {ALL: np.concatenate(list(embeddings.values()), axis=1)}
+    return dict(embeddings)
+
+
 def project(embeddings: Mapping[str, NDArray[Any]], seed: int = 0) -> tuple[NDArray[Any], NDArray[Any], list[str]]:
     """One t-SNE of all modalities of a space together.
 
     Args:
-        embeddings: by modality (N, H). At most 500 points are drawn from, the same samples of every modality.
+        embeddings: by modality (N, H), made `comparable`. At most 500 points are drawn from, the same samples of every modality.
         seed: of the choice of samples; the start is the first two principal components.
 
     Returns:
         points (P, 2), all at one place where they do not differ, the sample each point belongs to (P,), and its modality.
     """
+    embeddings = comparable(embeddings)
     from sklearn.manifold import TSNE  # slow to import, and needed when a training is over
 
     n = len(next(iter(embeddings.values())))

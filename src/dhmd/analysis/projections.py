@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 
 from dhmd.analysis.activations import Array
-from dhmd.analysis.embeddings import draw_by_label, draw_by_modality, project
+from dhmd.analysis.embeddings import comparable, draw_by_label, draw_by_modality, project
 from dhmd.analysis.style import drawing, new_figure
 from dhmd.analysis.table import Row
 from dhmd.batch import Task
@@ -46,9 +46,10 @@ def projection(embeddings: Mapping[str, Array], seed: int = 0) -> Projection:
     """Principal components of all points, t-SNE of at most 500 of them (see `dhmd.analysis.embeddings.project`).
 
     Args:
-        embeddings: by modality (N, H); at least two points in all.
+        embeddings: by modality (N, H), made `comparable`; at least two points in all.
         seed: of the points drawn and of t-SNE.
     """
+    embeddings = comparable(embeddings)
     stacked = np.concatenate([np.asarray(x, np.float64) for x in embeddings.values()])
     n = len(next(iter(embeddings.values())))
     with np.errstate(invalid="ignore"):  # 0/0 where all points are one

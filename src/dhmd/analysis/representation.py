@@ -66,7 +66,9 @@ def probes(
     for space, by_modality in embeddings.items():
         read = {**by_modality, **({ALL: np.concatenate(list(by_modality.values()), axis=1)} if len(by_modality) > 1 else {})}
         cases = [(modality, "label", x[kept], label[kept], groups[kept]) for modality, x in read.items()]
-        if len(by_modality) > 1:
+        if len({x.shape[1] for x in by_modality.values()}) > 1:
+            absent[f"probe of the modality from {space}, {ALL}"] = "the modalities' embeddings have different widths"
+        elif len(by_modality) > 1:
             which = np.repeat(np.arange(len(by_modality)), len(few))
             stacked = np.concatenate([x[few] for x in by_modality.values()])
             cases.append((ALL, "modality", stacked, which, np.tile(groups[few], len(by_modality))))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, DistributedSampler
 
 from dhmd.batch import FeatureBatch
 
@@ -23,7 +23,10 @@ class RowSampler(DistributedSampler[FeatureBatch]):
         dataset: of the split.
         shuffle: whether to shuffle.
         seed: with the epoch, fixes the order.
-        skip: samples of this process to leave out at the start of the current epoch.
+
+    Attributes:
+        skip: samples of this process to leave out at the start of the current pass.
+        part: number of the current pass over the split in the epoch, from 0.
     """
 
     def __init__(self, dataset: Dataset[FeatureBatch], shuffle: bool, seed: int) -> None:
@@ -31,19 +34,20 @@ class RowSampler(DistributedSampler[FeatureBatch]):
         world, rank = (torch.distributed.get_world_size(), torch.distributed.get_rank()) if running else (1, 0)
         super().__init__(dataset, num_replicas=world, rank=rank, shuffle=shuffle, seed=seed)
         self.total = len(dataset)  # type: ignore[arg-type]  # Dataset declares no length, ours has one
-        self.skip = 0
+        self.skip = self.part = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order; what was to be skipped concerned another epoch only."""
         if epoch != self.epoch:
-            self.skip = 0
+            self.skip = self.part = 0
         super().set_epoch(epoch)
 
     def order(self) -> list[int]:
         """This process's rows in the current epoch, none skipped."""
         if not self.shuffle:
             return list(range(self.rank, self.total, self.num_replicas))
-        rows = np.random.default_rng([self.seed, self.epoch]).permutation(self.total)
+        words = [self.seed, self.epoch, *([self.part] if self.part else [])]
+        rows = np.random.default_rng(words).permutation(self.total)
         filled = np.resize(rows, -(-self.total // self.num_replicas) * self.num_replicas)
         return [int(r) for r in filled[self.rank :: self.num_replicas]]
 
@@ -57,18 +61,59 @@ class RowSampler(DistributedSampler[FeatureBatch]):
         return rest // self.num_replicas
 
 
+class RowBatches(BatchSampler):
+    """Lists of rows, each a batch; a last one that would be too small joins the one before it.
+
+    Args:
+        sampler: of the rows.
+        batch_size: rows of a batch.
+        drop_last: False always; a `BatchSampler` has it.
+        smallest: fewest rows of a batch, where there are as many.
+    """
+
+    def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool = False, smallest: int = 1) -> None:
+        super().__init__(sampler, batch_size, False)
+        self.smallest = smallest
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Iterate over the batches."""
+        rows = list(self.sampler)
+        starts = list(range(0, len(rows), self.batch_size))
+        if len(starts) > 1 and len(rows) - starts[-1] < self.smallest:
+            del starts[-1]
+        for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
+            yield rows[start:stop]
+
+    def __len__(self) -> int:
+        """Return the number of batches of a whole pass."""
+        whole, rest = divmod(len(self.sampler), self.batch_size)  # type: ignore[arg-type]  # ours have a length
+        return whole + (rest >= self.smallest or (rest > 0 and whole == 0))
+
+
 def as_is(batch: Any) -> Any:
     """Collate nothing: the dataset hands out whole batches."""
     return batch
 
 
 class FeatureLoader(DataLoader[FeatureBatch]):
-    """A DataLoader whose state is the epoch and the number of batches handed out, so that training can stop at any batch."""
+    """A DataLoader whose state is the epoch and the number of batches handed out, so that training can stop at any batch.
+
+    Args:
+        dataset: of a split; its ``__getitems__`` makes a batch.
+        passes: passes over the split in an epoch, each in an order of its own.
+        **options: of the DataLoader, with a `RowBatches`.
+    """
 
     _handed_out = 0
 
+    def __init__(self, dataset: Dataset[FeatureBatch], passes: int = 1, **options: Any) -> None:
+        self.passes = passes
+        super().__init__(dataset, **options)
+
     @classmethod
-    def over(cls, dataset: Dataset[FeatureBatch], batch_size: int, shuffle: bool, seed: int, workers: int) -> FeatureLoader:
+    def over(
+        cls, dataset: Dataset[FeatureBatch], batch_size: int, shuffle: bool, seed: int, workers: int, passes: int = 1, smallest: int = 1
+    ) -> FeatureLoader:
         """Make the loader of one split.
 
         Args:
@@ -77,11 +122,13 @@ class FeatureLoader(DataLoader[FeatureBatch]):
             shuffle: whether in an order drawn from seed and epoch, or in file order.
             seed: of the order.
             workers: worker processes; 0 reads in this process.
+            passes: passes over the split in an epoch.
+            smallest: fewest samples of a batch; a smaller remainder joins the batch before it.
         """
         return cls(
             dataset,
-            batch_size=batch_size,
-            sampler=RowSampler(dataset, shuffle, seed),
+            passes=passes,
+            batch_sampler=RowBatches(RowSampler(dataset, shuffle, seed), batch_size, smallest=smallest),
             num_workers=workers,
             collate_fn=as_is,
             pin_memory=torch.cuda.is_available(),
@@ -90,18 +137,38 @@ class FeatureLoader(DataLoader[FeatureBatch]):
             generator=torch.Generator().manual_seed(seed),
         )
 
+    @property
+    def sampler(self) -> Any:
+        """The sampler of rows, which Lightning looks at; torch has another one beside a batch sampler, which nobody reads."""
+        return self.batch_sampler.sampler  # type: ignore[union-attr]  # ours, or the one that Lightning makes in its place
+
+    @sampler.setter
+    def sampler(self, unread: Any) -> None:
+        """Pass over what torch sets."""
+
     def __iter__(self) -> Iterator[FeatureBatch]:  # type: ignore[override]
         """Iterate over the batches left in the epoch, counting them."""
         rows = self._rows()
-        self._handed_out = rows.skip // int(self.batch_size or 1) if rows else 0
-        for batch in super().__iter__():
-            self._handed_out += 1
-            yield batch
-        if rows:
+        if rows is None:
+            for _ in range(self.passes):
+                yield from super().__iter__()
+            return
+        first, skipped = rows.part, rows.skip // self._batch_size
+        self._handed_out = first * super().__len__() + skipped
+        for part in range(first, self.passes):
+            rows.part = part
+            for batch in super().__iter__():
+                self._handed_out += 1
+                yield batch
             rows.skip = 0
+        rows.part = 0
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch."""
+        return self.passes * super().__len__()
 
     def state_dict(self) -> dict[str, Any]:
-        """Epoch and number of batches handed out in it."""
+        """Return the epoch and the number of batches handed out in it."""
         rows = self._rows()
         return {"epoch": rows.epoch if rows else 0, "batches": self._handed_out}
 
@@ -112,7 +179,12 @@ class FeatureLoader(DataLoader[FeatureBatch]):
             return
         whole = state["batches"] >= len(self)
         rows.set_epoch(state["epoch"] + whole)
-        rows.skip = 0 if whole else state["batches"] * int(self.batch_size or 1)
+        rows.part, batches = (0, 0) if whole else divmod(state["batches"], super().__len__())
+        rows.skip = batches * self._batch_size
+
+    @property
+    def _batch_size(self) -> int:
+        return int(self.batch_sampler.batch_size)  # type: ignore[union-attr]  # ours, or the one that Lightning makes in its place
 
     def _rows(self) -> RowSampler | None:
         # Lightning puts a plain sampler in its place for overfit_batches

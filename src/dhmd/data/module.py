@@ -70,6 +70,8 @@ class FeatureDataModule(LightningDataModule):
 
     Attributes:
         spec: what a network must know, after setup.
+        passes: passes over train in an epoch.
+        smallest_batch: fewest samples of a training batch.
 
     Raises:
         UsageError: an option is none of those allowed.
@@ -116,6 +118,7 @@ class FeatureDataModule(LightningDataModule):
         self.standardisation, self.non_finite = Standardisation(standardise), non_finite
         self.tokens_from, self.tokenizer, self.tokens_required = tokens, tokenizer, tokens_required
         self.warnings: list[str] = []
+        self.passes, self.smallest_batch = 1, 1
         self._store: Store | None = None
         self._labels: dict[str, torch.Tensor] = {}
         self._tokens: dict[str, Tokens] | None = None
@@ -157,7 +160,8 @@ class FeatureDataModule(LightningDataModule):
             log.warning("%s: %s", self.name, warning)
         self.standardisation.fit(store, file)
         self._store = store
-        self.spec = FeatureSpec(dims=store.dims, lengths=store.lengths, task=self.task, n_classes=n_classes, aligned=aligned)
+        sizes = {split: store.size(split) for split in store.splits}
+        self.spec = FeatureSpec(store.dims, store.lengths, self.task, n_classes, aligned, sizes=sizes)
         self.use_tokenizer(self.tokenizer, self.tokens_required)
 
     def use_tokenizer(self, tokenizer: Tokenizer | None, required: bool = True) -> None:
@@ -185,6 +189,21 @@ class FeatureDataModule(LightningDataModule):
             padding: whether the network reads the states of padding.
         """
         self._encoder, self._states, self._datasets = (encoder, padding), None, {}
+
+    def train_by(self, passes: int, smallest_batch: int) -> None:
+        """Set how train is gone through.
+
+        Args:
+            passes: passes over the split in an epoch.
+            smallest_batch: fewest samples of a batch; a smaller remainder joins the batch before it.
+
+        Raises:
+            UsageError: batches are smaller.
+        """
+        if min(self.batch_size, self.spec.sizes["train"]) < smallest_batch:
+            found = f"data.batch_size={self.batch_size} and {self.spec.sizes['train']} training samples"
+            raise UsageError(f"{self.name}: found {found}; the network needs batches of {smallest_batch} samples at least")
+        self.passes, self.smallest_batch = passes, smallest_batch
 
     def _locate(self) -> Path:
         if self.synthetic_options is not None:
@@ -265,7 +284,8 @@ class FeatureDataModule(LightningDataModule):
 
     def train_dataloader(self) -> FeatureLoader:
         """Batches of train in an order that follows from seed and epoch."""
-        return FeatureLoader.over(self.dataset("train"), self.batch_size, True, self.seed, self.num_workers)
+        dataset, passes, smallest = self.dataset("train"), self.passes, self.smallest_batch
+        return FeatureLoader.over(dataset, self.batch_size, True, self.seed, self.num_workers, passes, smallest)
 
     def eval_dataloader(self, split: str) -> FeatureLoader:
         """Batches of any split in file order."""

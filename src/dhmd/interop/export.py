@@ -21,6 +21,7 @@ import dhmd
 from dhmd.batch import LANGUAGE, FeatureBatch, real_frames
 from dhmd.errors import RunError, UsageError
 from dhmd.files import write_bytes
+from dhmd.outputs import Outputs, heads_of
 from dhmd.prediction.predictor import Predictor, load
 
 Format = Literal["torch", "onnx"]
@@ -76,9 +77,8 @@ class Deployed(nn.Module):
         if tokens is not None and not features:  # a batch has features; the text encoder puts its own in their place
             features = {LANGUAGE: tokens[:, 1, :, None].float()}
             masks = {LANGUAGE: tokens[:, 1] > 0}
-        outputs = self.network(FeatureBatch(features, masks, tokens=tokens))
-        heads = {f"{s}_{m}": x for s, space in outputs.spaces.items() for m, x in (space.logits or {}).items()}
-        return {"prediction": outputs.prediction, **heads}
+        outputs: Outputs = self.network(FeatureBatch(features, masks, tokens=tokens))
+        return heads_of(outputs.arrays())
 
 
 def export(run: str | Path, output: str | Path, format: Format) -> Exported:
@@ -123,8 +123,12 @@ def _trace(predictor: Predictor, deployed: Deployed, inputs: Tensors) -> Exporte
 
 
 def _shape(predictor: Predictor, name: str, x: Tensor) -> tuple[int | str, ...]:
-    pooled = name != TOKENS and not predictor.fixed_lengths
-    return ("batch", f"{name} frames" if pooled else x.shape[1], x.shape[2])
+    return ("batch", f"{name} frames" if name != TOKENS and not _fixed(predictor) else x.shape[1], x.shape[2])
+
+
+def _fixed(predictor: Predictor) -> bool:
+    """Return whether sequences must have the lengths of the run's data: torch exports a recurrent layer for one padded length."""
+    return predictor.fixed_lengths or any(isinstance(x, nn.RNNBase) for x in predictor.network.modules())
 
 
 def _random(predictor: Predictor, samples: int, longer: int) -> Tensors:
@@ -132,7 +136,7 @@ def _random(predictor: Predictor, samples: int, longer: int) -> Tensors:
     generator = torch.Generator().manual_seed(samples)
     found: Tensors = {}
     for i, m in enumerate(predictor.modalities):
-        frames = predictor.spec.lengths[m] + (0 if predictor.fixed_lengths else longer * (i + 1))
+        frames = predictor.spec.lengths[m] + (0 if _fixed(predictor) else longer * (i + 1))
         x = torch.randn(samples, frames, predictor.spec.dims[m], generator=generator)
         x[: samples // 2, 0], x[0, -1] = 0, 0
         found[m] = x

@@ -11,6 +11,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dhmd.batch import FeatureBatch
+from dhmd.losses.stages import decoupled_of
+from dhmd.outputs import Outputs
+
 Masks = Mapping[str, Tensor] | None
 
 
@@ -66,3 +70,37 @@ def orthogonality_loss(
             keep = 1 if mask is None else mask.unsqueeze(-1)
             total.append(cosine(s * keep, shared[m] * keep, dim=0).clamp(min=0).mean())
     return torch.stack(total).sum()
+
+
+class Reconstruction:
+    """The term of `reconstruction_loss`."""
+
+    def __call__(self, outputs: Outputs, batch: FeatureBatch) -> Tensor | None:
+        """Return the loss, a scalar; None without decoupling."""
+        found = decoupled_of(outputs)
+        return None if found is None else reconstruction_loss(found.projected, found.reconstruction, getattr(outputs, "masks", None))
+
+
+class Cycle:
+    """The term of `cycle_loss`."""
+
+    def __call__(self, outputs: Outputs, batch: FeatureBatch) -> Tensor | None:
+        """Return the loss, a scalar; None without decoupling."""
+        found = decoupled_of(outputs)
+        return None if found is None else cycle_loss(found.private, found.cycle, getattr(outputs, "masks", None))
+
+
+class Orthogonality:
+    """The term of `orthogonality_loss`.
+
+    Args:
+        axis: of the cosine, ``features`` or ``batch``.
+    """
+
+    def __init__(self, axis: Literal["features", "batch"] = "features") -> None:
+        self.axis = axis
+
+    def __call__(self, outputs: Outputs, batch: FeatureBatch) -> Tensor | None:
+        """Return the loss, a scalar; None without decoupling."""
+        found = decoupled_of(outputs)
+        return None if found is None else orthogonality_loss(found.private, found.shared, getattr(outputs, "masks", None), self.axis)

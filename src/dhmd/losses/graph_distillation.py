@@ -7,12 +7,15 @@ Source: DMD, CVPR 2023, in the form of the authors' code; the regulariser and th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from dhmd.batch import Pairs
+from dhmd.batch import FeatureBatch, Pairs
 from dhmd.losses.decoupling import cosine
+from dhmd.losses.stages import space_of
+from dhmd.outputs import Outputs
 
 REGULARITY = 10.0
 REPRESENTATION = 10.0
@@ -48,3 +51,61 @@ def repulsion_loss(pairs: Pairs, distillation: Tensor, values: Mapping[str, Tens
     if per_sample:
         return (distillation * similar).mean(dim=0).sum()
     return (distillation.mean(dim=0) * similar.mean(dim=0)).sum()
+
+
+class Regularity:
+    """The term of `regularity_loss`.
+
+    Args:
+        space: ``homogeneous`` or ``heterogeneous``.
+    """
+
+    def __init__(self, space: str) -> None:
+        self.space = space
+
+    def __call__(self, outputs: Outputs, batch: FeatureBatch) -> Tensor | None:
+        """Return the loss, a scalar; None without learned edges or without their prior."""
+        space = space_of(outputs, self.space)
+        if space is None or space.edges is None or space.edges.weights is None or space.edges.prior is None or not space.logits:
+            return None
+        return regularity_loss(space.edges.weights, space.edges.prior)
+
+
+class LogitDistillation:
+    """The term of `imitation_loss` between the logits of a space's unimodal heads.
+
+    Args:
+        space: ``homogeneous`` or ``heterogeneous``.
+    """
+
+    def __init__(self, space: str) -> None:
+        self.space = space
+
+    def __call__(self, outputs: Outputs, batch: FeatureBatch) -> Tensor | None:
+        """Return the loss, a scalar; None without a Graph Distillation Unit."""
+        space = space_of(outputs, self.space)
+        if space is None or space.edges is None or space.logits is None:
+            return None
+        return imitation_loss(space.edges.pairs, space.edges.distillation, space.logits)
+
+
+class RepresentationDistillation:
+    """Ten times the distance or the similarity of representations along a space's edges.
+
+    Args:
+        space: ``homogeneous`` or ``heterogeneous``.
+        kind: ``imitate``, `imitation_loss` (the paper's text); ``repel``, `repulsion_loss` by sample; ``repel_mean``, as the authors' code.
+    """
+
+    def __init__(self, space: str, kind: Literal["imitate", "repel", "repel_mean"] = "imitate") -> None:
+        self.space, self.kind = space, kind
+
+    def __call__(self, outputs: Outputs, batch: FeatureBatch) -> Tensor | None:
+        """Return the loss, a scalar; None without a Graph Distillation Unit."""
+        space = space_of(outputs, self.space)
+        if space is None or space.edges is None or space.representations is None:
+            return None
+        edges = space.edges
+        if self.kind == "imitate":
+            return REPRESENTATION * imitation_loss(edges.pairs, edges.distillation, space.representations)
+        return REPRESENTATION * repulsion_loss(edges.pairs, edges.distillation, space.representations, per_sample=self.kind == "repel")

@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dhmd.batch import Task
+from dhmd.batch import FeatureBatch, FeatureSpec, Task
+from dhmd.losses.stages import decoupled_of
+from dhmd.outputs import Outputs
 
 
 def margin_loss(vectors: Mapping[str, Tensor], label: Tensor, task: Task = "regression", margin: float = 0.15) -> Tensor:
@@ -38,3 +40,20 @@ def margin_loss(vectors: Mapping[str, Tensor], label: Tensor, task: Task = "regr
     triples = torch.einsum("ipn,ip,in->i", hinge, positive.to(rows.dtype), negative.to(rows.dtype))
     count = positive.sum(1) * negative.sum(1)
     return (triples / count.clamp(min=1)).sum() / (count > 0).sum().clamp(min=1)
+
+
+class Margin:
+    """The term of `margin_loss` on the decoupled shared parts.
+
+    Args:
+        spec: what the data looks like.
+        margin: scale of the margins.
+    """
+
+    def __init__(self, spec: FeatureSpec, margin: float = 0.15) -> None:
+        self.task, self.margin = spec.task, margin
+
+    def __call__(self, outputs: Outputs, batch: FeatureBatch) -> Tensor | None:
+        """Return the loss, a scalar; None without decoupling."""
+        found = decoupled_of(outputs)
+        return None if found is None else margin_loss(found.similarity, batch.labels, self.task, self.margin)

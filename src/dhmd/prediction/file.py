@@ -88,5 +88,5 @@ def _with_tokens(predictor: Predictor, samples: Samples) -> Samples:
 
 
 def _columns(found: Prediction) -> dict[str, Array]:
-    heads = {"prediction": found.prediction} | {f"{s}_{m}": x for s, by_modality in found.unimodal.items() for m, x in by_modality.items()}
+    heads = {"prediction": found.prediction, **found.heads}
     return {name if values.shape[1] == 1 else f"{name}_{k}": values[:, k] for name, values in heads.items() for k in range(values.shape[1])}

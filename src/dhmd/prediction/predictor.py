@@ -14,11 +14,12 @@ from torch import Tensor
 from dhmd.batch import LANGUAGE, FeatureBatch, FeatureSpec, real_frames
 from dhmd.errors import DataError, RunError, data_error
 from dhmd.nn.temporal import Flatten
+from dhmd.outputs import Outputs, nested
 from dhmd.prediction.result import Array, Prediction
 from dhmd.prediction.scaling import Preparation
 from dhmd.runs.arrays import EdgeRecord
 from dhmd.runs.folder import RunFolder
-from dhmd.training.inference import nested
+from dhmd.training.inference import edge_records
 from dhmd.training.load import LoadedNetwork, load_network, usable_device
 
 
@@ -78,17 +79,19 @@ class Predictor:
         self.check({m: tuple(x.shape) for m, x in batch.features.items()}, None if batch.tokens is None else tuple(batch.tokens.shape))
         batch = batch.to("cpu")
         self.preparation.check({m: batch.features[m] for m in self.modalities})
-        parts: dict[tuple[str, ...], list[Array]] = {}
+        parts: dict[str, list[Array]] = {}
         edges: dict[str, EdgeRecord] = {}
         for start in range(0, len(batch), batch_size):
-            for key, value in self._compute(_rows(batch, slice(start, start + batch_size)), edges).items():
-                parts.setdefault(key, []).append(value.cpu().numpy())
-        joined = {key: np.concatenate(values) for key, values in parts.items()}
+            outputs = self._compute(_rows(batch, slice(start, start + batch_size)))
+            edges = edges or edge_records(outputs)
+            for name, x in outputs.arrays().items():
+                parts.setdefault(name, []).append(x.cpu().numpy())
+        arrays = {name: np.concatenate(values) for name, values in parts.items()}
         return Prediction(
-            prediction=joined["prediction",],
-            unimodal=nested(joined, "unimodal"),
-            edges={s: replace(e, weights=joined.get(("edges", s))) for s, e in edges.items()},
-            activations=nested(joined, "activations"),
+            prediction=arrays["prediction"],
+            unimodal=nested(arrays, "unimodal"),
+            edges={s: replace(e, weights=arrays.get(f"edges/{s}")) for s, e in edges.items()},
+            activations=nested(arrays, "activations"),
         )
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], tokens: tuple[int, ...] | None, where: str = "the samples") -> None:
@@ -157,18 +160,9 @@ class Predictor:
         )
 
     @torch.inference_mode()
-    def _compute(self, batch: FeatureBatch, edges: dict[str, EdgeRecord]) -> dict[tuple[str, ...], Tensor]:
-        outputs = self.network(self.preparation(batch, self.modalities).to(self.device))
-        found: dict[tuple[str, ...], Tensor] = {("prediction",): outputs.prediction}
-        for space, seen in outputs.spaces.items():
-            found |= {("unimodal", space, m): x for m, x in (seen.logits or {}).items()}
-            found |= {("activations", space, m): x for m, x in (seen.activations or {}).items()}
-            if seen.edges is not None:
-                prior = None if seen.edges.prior is None else seen.edges.prior.cpu().numpy()
-                edges[space] = EdgeRecord(seen.edges.pairs, prior)
-                if seen.edges.weights is not None:
-                    found["edges", space] = seen.edges.weights
-        return found
+    def _compute(self, batch: FeatureBatch) -> Outputs:
+        outputs: Outputs = self.network(self.preparation(batch, self.modalities).to(self.device))
+        return outputs
 
 
 def _tensor(name: str, values: Any, dtype: torch.dtype) -> Tensor:

@@ -20,19 +20,25 @@ class Prediction:
 
     Attributes:
         prediction: (N, out_dim): the value of a regression; of a binary task the logit of class 1; else a logit a class.
-        unimodal: (N, out_dim) by space and modality, the unimodal heads; empty where the network has none.
+        unimodal: (N, out_dim) by space and modality, or by modality for a network without spaces; empty where it has no unimodal heads.
         edges: by space; ``weights`` (N, E) in the order of ``pairs`` (teacher, student), None where edges are not learned. Empty
             without the units.
         activations: (N, K) by space and modality, a sample's use of the dictionary's entries. Empty without dictionaries.
     """
 
     prediction: Array
-    unimodal: Mapping[str, Mapping[str, Array]]
+    unimodal: Mapping[str, Any]
     edges: Mapping[str, EdgeRecord]
     activations: Mapping[str, Mapping[str, Array]]
 
     def __len__(self) -> int:
         return len(self.prediction)
+
+    @property
+    def heads(self) -> dict[str, Array]:
+        """Unimodal heads (N, out_dim) by csv column: ``<space>_<modality>``, or ``unimodal_<modality>`` without spaces."""
+        nodes = {name: x if isinstance(x, Mapping) else {"": x} for name, x in self.unimodal.items()}
+        return {f"{name}_{m}" if m else f"unimodal_{name}": x for name, by_modality in nodes.items() for m, x in by_modality.items()}
 
     @property
     def active(self) -> dict[str, dict[str, list[Array]]]:

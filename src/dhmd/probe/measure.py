@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -36,6 +36,9 @@ from dhmd.training.warnings_filter import quiet
 Array = NDArray[Any]
 Summaries = dict[tuple[str, str, str], Array]
 """(kind, space, modality) to (N, F); kind is ``part``, ``pooled`` or ``activations``."""
+
+KINDS = {"decoupled": "part", "embeddings": "pooled", "activations": "activations"}
+"""Kinds of arrays that are read, and what the record calls them."""
 
 METRICS = ("acc2_non_zero", "acc2", "accuracy", "f1_macro", "mae", "corr")
 """The metrics asked for, of those the task has."""
@@ -140,7 +143,7 @@ def untrained(config: Mapping[str, Any], spec: FeatureSpec) -> nn.Module:
 
 
 def summaries(network: nn.Module, batches: Iterable[FeatureBatch]) -> Summaries:
-    """One row a clip of what a network makes of each modality, in evaluation mode.
+    """Return one row a clip of what a network makes of each modality, in evaluation mode, from the arrays of its outputs.
 
     ``part``: mean over the real frames of c_m (homogeneous) and s_m (heterogeneous), both of width d; ``pooled``: what enters fusion;
     ``activations``: of the dictionary. What a network does not have is absent.
@@ -148,17 +151,10 @@ def summaries(network: nn.Module, batches: Iterable[FeatureBatch]) -> Summaries:
     parts: dict[tuple[str, str, str], list[Tensor]] = {}
     with torch.no_grad():
         for batch in batches:
-            outputs = network(batch)
-            found: dict[tuple[str, str, str], Tensor] = {}
-            masks = outputs.masks or {}
-            if outputs.decoupled is not None:
-                for space, sequences in (("homogeneous", outputs.decoupled.shared), ("heterogeneous", outputs.decoupled.private)):
-                    found |= {("part", space, m): masked_mean(x, masks.get(m)) for m, x in sequences.items()}
-            for space, seen in outputs.spaces.items():
-                found |= {("pooled", space, m): x for m, x in seen.pooled.items()}
-                found |= {("activations", space, m): x for m, x in (seen.activations or {}).items()}
-            for key, value in found.items():
-                parts.setdefault(key, []).append(value)
+            for name, x in network(batch).arrays().items():
+                kind, *path = name.split("/")
+                if kind in KINDS and len(path) == 2:
+                    parts.setdefault((KINDS[kind], path[0], path[1]), []).append(x)
     return {key: torch.cat(values).numpy() for key, values in parts.items()}
 
 
@@ -200,13 +196,18 @@ def _heads(run: Run, modalities: Iterable[str]) -> dict[str, float]:
     label = np.array([float(columns["label"][i]) for i in rows])
     score = metrics_for(task_of(run), run.metrics.get("convention") or "mosi")
     values: dict[str, float] = {}
-    for space in ("homogeneous", "heterogeneous"):
-        for m in modalities:
-            head = [column for name, column in columns.items() if re.fullmatch(rf"{space}_{re.escape(m)}(_\d+)?", name)]
-            if head:  # one column, or one a class
-                found = score(np.array([[float(column[i]) for column in head] for i in rows]), label)
-                values |= {f"heads/{space}/{m}/{key}": found[key] for key in METRICS if key in found}
+    for space, m, head in _head_columns(columns, modalities):
+        found = score(np.array([[float(column[i]) for column in head] for i in rows]), label)
+        values |= {f"heads/{space}/{m}/{key}": found[key] for key in METRICS if key in found}
     return values
+
+
+def _head_columns(columns: Mapping[str, list[str]], modalities: Iterable[str]) -> Iterator[tuple[str, str, list[list[str]]]]:
+    """Yield space (``unimodal`` for a head without one), modality and columns, one or one a class, of each unimodal head."""
+    for m in modalities:
+        named = [(re.fullmatch(rf"(\w+)_{re.escape(m)}(?:_\d+)?", name), column) for name, column in columns.items()]
+        for space in dict.fromkeys(match[1] for match, _ in named if match):
+            yield space, m, [column for match, column in named if match and match[1] == space]
 
 
 def _activations(trained: Summaries, before: Summaries, raw: Mapping[str, Array], planted: Planted) -> dict[str, float]:

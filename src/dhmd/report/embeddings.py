@@ -1,4 +1,4 @@
-"""Where the samples lie: t-SNE of both spaces, and the confusion of labels and predictions."""
+"""Panels of embeddings by t-SNE, and the confusion of labels and predictions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def embedding_panels(record: Record, task: Task) -> list[Panel]:
             continue
         points, rows, names = project(embeddings)
         numbers = class_numbers(record.label, task)[rows].tolist()
-        kinds = kinds_of(list(embeddings))
+        kinds = kinds_of(list(dict.fromkeys(names)))
         by_label = scatter(f"{space} space by label", points, [class_kind(c, task) for c in numbers])
         by_modality = scatter(f"{space} space by modality", points, [kinds[name] for name in names])
         classes = tuple(Key(class_title(c, task), class_kind(c, task)) for c in sorted(set(numbers)))

@@ -64,7 +64,7 @@ def _distillation(space: str, representation: str) -> Config:
 
 
 OBJECTIVE = _term("Objective")
-TASK = _term("TaskLoss", kind=None, class_weights=None, label_smoothing=0.0)
+TASK = _term("TaskLoss", regression="l1", class_weights=None, label_smoothing=0.0)
 TERMS: Config = {
     "task_fused": _term("PredictionLoss"),
     "task_shared": _term("SharedLoss"),

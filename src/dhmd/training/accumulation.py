@@ -1,4 +1,4 @@
-"""How the gradients of several micro-batches become one step of the optimiser.
+"""How the gradients of several micro-batches become one step of the optimizer.
 
 Lightning averages over the window it was told, and clips once. The DMD authors sum, clip the running sum after every backward pass, and
 lose the last micro-batches of an epoch (docs/deviations.md). Both are objects here; the training
@@ -8,43 +8,57 @@ step only says "here is a loss" and "this was the last batch of the epoch".
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_value_
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 Backward = Callable[[Tensor], None]
 
 
 class Accumulation(ABC):
-    """A window of micro-batches on its way to one optimiser step.
+    """A window of micro-batches on its way to one optimizer step.
 
     Args:
         batches: micro-batches in a window, at least 1.
         clip_value: gradients are clipped to [-clip_value, clip_value]; None leaves them.
+        clip_norm: gradients are scaled so that their norm is ``clip_norm`` at most; None leaves them.
     """
 
-    def __init__(self, batches: int = 1, clip_value: float | None = None) -> None:
+    def __init__(self, batches: int = 1, clip_value: float | None = None, clip_norm: float | None = None) -> None:
         if batches < 1:
             raise ValueError(f"batches: found {batches}, expected at least 1")
-        if clip_value is not None and clip_value <= 0:
-            raise ValueError(f"clip_value: found {clip_value}, expected a positive number, or null for no clipping")
+        for name, value in (("clip_value", clip_value), ("clip_norm", clip_norm)):
+            if value is not None and value <= 0:
+                raise ValueError(f"{name}: found {value}, expected a positive number, or null for no clipping")
+        if clip_value is not None and clip_norm is not None:
+            raise ValueError(
+                f"clip_value={clip_value} and clip_norm={clip_norm}: gradients are clipped by one of them; set the other to null"
+            )
         self.batches = batches
-        self.clip_value = clip_value
+        self.clip_value, self.clip_norm = clip_value, clip_norm
         self.seen = 0
 
     @abstractmethod
-    def add(self, loss: Tensor, backward: Backward, optimizer: Any, last: bool) -> None:
-        """Take one micro-batch's loss; step the optimiser where the window or the epoch ends.
+    def add(self, loss: Tensor, backward: Backward, optimizer: Any, last: bool, clipped: Sequence[Tensor] | None = None) -> bool:
+        """Take one micro-batch's loss; step the optimizer where the window or the epoch ends.
 
         Args:
             loss: scalar.
-            backward: computes gradients of a scalar, adding to the ``grad`` of the optimiser's parameters.
-            optimizer: the optimiser.
+            backward: computes gradients of a scalar, adding to the ``grad`` of the optimizer's parameters.
+            optimizer: the optimizer.
             last: whether this is the epoch's last micro-batch.
+            clipped: parameters whose gradients are clipped together; None for the optimizer's.
+
+        Returns:
+            Whether the optimizer has made a step.
         """
+
+    def steps(self, batches: int) -> int:
+        """Return the number of steps in a pass over so many micro-batches."""
+        return -(-batches // self.batches)
 
     def state(self, parameters: Iterable[Tensor]) -> dict[str, Any]:
         """Where the window stands, for a checkpoint: the number of micro-batches and, inside a window, the gradients so far."""
@@ -58,9 +72,11 @@ class Accumulation(ABC):
             for p, gradient in zip(parameters, state["gradients"], strict=True):
                 p.grad = None if gradient is None else gradient.to(device=p.device, dtype=p.dtype)
 
-    def _clip(self, optimizer: Any) -> None:
+    def _clip(self, parameters: Sequence[Tensor]) -> None:
         if self.clip_value is not None:
-            clip_grad_value_(_parameters(optimizer), self.clip_value)
+            clip_grad_value_(parameters, self.clip_value)
+        if self.clip_norm is not None:
+            clip_grad_norm_(parameters, self.clip_norm)
 
     def _step(self, optimizer: Any) -> None:
         optimizer.step()
@@ -71,30 +87,38 @@ class Accumulation(ABC):
 class MeanAccumulation(Accumulation):
     """The mean of the window's gradients, clipped once, then a step; a shorter window at the epoch's end is stepped as its own mean."""
 
-    def add(self, loss: Tensor, backward: Backward, optimizer: Any, last: bool) -> None:
+    def add(self, loss: Tensor, backward: Backward, optimizer: Any, last: bool, clipped: Sequence[Tensor] | None = None) -> bool:
         """Sum gradients; at the window's or the epoch's end divide by their number, clip and step."""
         backward(loss)
         self.seen += 1
-        if self.seen == self.batches or last:
-            gradients = [p.grad for p in _parameters(optimizer) if p.grad is not None]
-            torch._foreach_div_(gradients, float(self.seen))
-            self._clip(optimizer)
-            self._step(optimizer)
+        if self.seen < self.batches and not last:
+            return False
+        parameters = _parameters(optimizer) if clipped is None else clipped
+        torch._foreach_div_([p.grad for p in parameters if p.grad is not None], float(self.seen))
+        self._clip(parameters)
+        self._step(optimizer)
+        return True
 
 
 class SumAccumulation(Accumulation):
     """The authors' way: the sum, clipped after every backward pass; what is left at the epoch's end is thrown away."""
 
-    def add(self, loss: Tensor, backward: Backward, optimizer: Any, last: bool) -> None:
+    def steps(self, batches: int) -> int:
+        """Return the number of steps in a pass over so many micro-batches."""
+        return batches // self.batches
+
+    def add(self, loss: Tensor, backward: Backward, optimizer: Any, last: bool, clipped: Sequence[Tensor] | None = None) -> bool:
         """Sum gradients and clip the sum; step at the window's end only."""
         backward(loss)
-        self._clip(optimizer)
+        self._clip(_parameters(optimizer) if clipped is None else clipped)
         self.seen += 1
         if self.seen == self.batches:
             self._step(optimizer)
-        elif last:
+            return True
+        if last:
             optimizer.zero_grad(set_to_none=True)
             self.seen = 0
+        return False
 
 
 def _parameters(optimizer: Any) -> list[Tensor]:

@@ -12,6 +12,8 @@ from dhmd.batch import FeatureBatch, FeatureSpec
 from dhmd.config import instantiate
 from dhmd.data.module import FeatureDataModule
 from dhmd.errors import UsageError
+from dhmd.losses import Objective
+from dhmd.models.base import Network
 from dhmd.training.module import MultimodalModule
 
 CONVENTIONS = ("mosi", "sims")
@@ -66,11 +68,10 @@ def _check_tokens(data: FeatureDataModule, text_encoder: nn.Module) -> None:
             ) from error
 
 
-def encode_once(data: FeatureDataModule, text_encoder: nn.Module, network: nn.Module) -> None:
+def encode_once(data: FeatureDataModule, text_encoder: nn.Module, network: Network) -> None:
     """Have the data serve what a frozen text encoder makes of it, so that it runs once and not in every step."""
     if text_encoder.frozen:
-        # a network that does not say so may read the states of padding, too
-        data.encode_once(text_encoder, padding=bool(getattr(network, "reads_padding", True)))  # type: ignore[arg-type]
+        data.encode_once(text_encoder, padding=network.reads_padding)  # type: ignore[arg-type]
 
 
 def whole_split(data: FeatureDataModule, split: str) -> Iterator[FeatureBatch]:
@@ -88,11 +89,25 @@ def build_module(config: Mapping[str, Any], text_encoder: nn.Module, spec: Featu
     """
     if config["convention"] not in CONVENTIONS:
         raise UsageError(f"convention: found {config['convention']!r}; expected one of {', '.join(CONVENTIONS)}")
+    network = instantiate(config["model"], "model", spec=spec, text_encoder=text_encoder)
     return MultimodalModule(
-        network=instantiate(config["model"], "model", spec=spec, text_encoder=text_encoder),
-        objective=instantiate(config["objective"], "objective", task=spec.task),
+        network=network,
+        objective=build_objective(config["objective"], spec, network),
         optimisation=instantiate(config["optimisation"], "optimisation"),
+        step=instantiate(config["step"], "step"),
         spec=spec,
         convention=config["convention"],
         seed=config["seed"],
     )
+
+
+def build_objective(config: Mapping[str, Any], spec: FeatureSpec, network: Network) -> Objective:
+    """Build the objective of a configuration; a term gets ``spec``, ``task`` and ``network`` if it has parameters of these names.
+
+    Raises:
+        UsageError: an option is wrong or does not fit the data.
+    """
+    task = instantiate(config["task"], "objective.task", spec=spec)
+    context = {"spec": spec, "network": network, "task": task}
+    objective: Objective = instantiate(config, "objective", context=context, task=task)
+    return objective

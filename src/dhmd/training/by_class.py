@@ -12,7 +12,6 @@ from torch import Tensor
 
 from dhmd.batch import FeatureSpec
 from dhmd.evaluation.metrics import sentiment_class
-from dhmd.outputs import Outputs
 
 PREFIX = "by_class/"  # of the names of batch means
 SHARE = "training/class_share"
@@ -35,21 +34,21 @@ class ByClass:
         self.share: Tensor | None = None
         self.rows: dict[str, list[Tensor]] = {}
 
-    def parts(self, outputs: Outputs, label: Tensor) -> dict[str, Tensor]:
-        """What a batch adds: values to average over batches by their sizes.
+    def parts(self, arrays: Mapping[str, Tensor], label: Tensor) -> dict[str, Tensor]:
+        """Return what a batch adds: values to average over batches by their sizes.
 
         Args:
-            outputs: of a network.
+            arrays: of `Outputs.arrays`; edges and activations are read.
             label: (B,).
         """
         numbers = torch.from_numpy(sentiment_class(label.cpu().numpy())) if self.regression else label.cpu().long()
         member = (numbers.unsqueeze(1) == torch.tensor(self.classes)).float().to(label.device)  # (B, C)
         found: dict[str, Tensor] = {}
-        for space, seen in outputs.spaces.items():
-            for m, activation in (seen.activations or {}).items():
-                found[f"training/activations/{space}/{m}"] = member.T @ activation / len(label)
-            if seen.edges is not None and seen.edges.weights is not None:
-                found[f"edges/{space}/validation_by_class"] = member.T @ seen.edges.weights / len(label)
+        for name, x in arrays.items():
+            if name.startswith("activations/"):
+                found[f"training/{name}"] = member.T @ x / len(label)
+            elif name.startswith("edges/"):
+                found[f"{name}/validation_by_class"] = member.T @ x / len(label)
         return {PREFIX + name: part for name, part in {SHARE: member.mean(dim=0), **found}.items()} if found else {}
 
     def add(self, means: Mapping[str, Tensor]) -> None:

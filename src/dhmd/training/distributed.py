@@ -14,26 +14,33 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from dhmd.batch import FeatureBatch
 from dhmd.errors import RunError
 from dhmd.outputs import Outputs, map_samples
 
+Whole = tuple[Outputs, FeatureBatch]
+"""Outputs and batch of all processes."""
+
 
 class Gathering:
-    """Gathers outputs and labels over processes; where there is one process, they are what they were.
+    """Gathers outputs and batches over processes; where there is one process, they are what they were.
 
     In training all processes take equally many steps. In validation some may have a batch more; the others take part with none.
     """
 
     def __init__(self) -> None:
-        self._empty: tuple[Outputs, Tensor] | None = None
+        self._empty: Whole | None = None
 
-    def whole(self, outputs: Outputs, label: Tensor) -> tuple[Outputs, Tensor]:
-        """Outputs and labels (B,) of all processes, in the order of their ranks; B may differ between them, and padding, too."""
+    def whole(self, outputs: Outputs, batch: FeatureBatch) -> Whole:
+        """Return outputs and batch of all processes, in the order of their ranks; B may differ between them, and padding, too.
+
+        The batch comes without its tokens.
+        """
         if not _several():
-            return outputs, label
-        outputs = _with_masks(outputs)
-        self._empty = map_samples(outputs, lambda x: x[:0].detach()), label[:0]
-        return _gathered(outputs, label, more=True)[0]
+            return outputs, batch
+        own = outputs.complete(), replace(batch, tokens=None)
+        self._empty = map_samples(own[0], lambda x: x[:0].detach()), map_samples(own[1], lambda x: x[:0])
+        return _gathered(own, len(batch), more=True)[0]
 
     def finish(self) -> None:
         """Take part in what other processes still gather. Every process calls it once, after its last batch of a validation pass.
@@ -45,7 +52,7 @@ class Gathering:
             return
         if self._empty is None:
             raise RunError("a process had no validation sample: there are more processes than samples; lower trainer.devices")
-        while _gathered(*self._empty, more=False)[1]:
+        while _gathered(self._empty, 0, more=False)[1]:
             pass
 
 
@@ -69,37 +76,29 @@ def _several() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def _gathered(outputs: Outputs, label: Tensor, more: bool) -> tuple[tuple[Outputs, Tensor], bool]:
-    """The whole, and whether any process has ``more``."""
-    leaves: list[Tensor] = [label]
-    map_samples(outputs, leaves.append)
+def _gathered(own: Whole, size: int, more: bool) -> tuple[Whole, bool]:
+    """Return the whole, and whether any process has ``more``."""
+    leaves: list[Tensor] = []
+    for part in own:
+        map_samples(part, leaves.append)
     times = [x.shape[1] for x in leaves if _timed(x)]
-    mine = torch.tensor([int(more), len(label), *times], device=label.device)
+    device = leaves[0].device
+    mine = torch.tensor([int(more), size, *times], device=device)
     sizes = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
     dist.all_gather(sizes, mine)
     table = torch.stack(sizes).tolist()
     if not any(row[0] for row in table):
-        return (outputs, label), False
+        return own, False
     longest = iter([max(column) for column in zip(*(row[2:] for row in table), strict=True)])
     leaves = [_longer(x, next(longest)) if _timed(x) else x for x in leaves]
-    rows = torch.cat([x.reshape(len(label), _width(x)).float() for x in leaves], dim=1)
+    rows = torch.cat([x.reshape(size, _width(x)).float() for x in leaves], dim=1)
     most = max(row[1] for row in table)
     parts: tuple[Tensor, ...] = _AllGather.apply(nn.functional.pad(rows, (0, 0, 0, most - len(rows))))  # type: ignore[no-untyped-call]
     together = torch.cat([part[: row[1]] for part, row in zip(parts, table, strict=True)])
     columns = torch.split(together, [_width(x) for x in leaves], dim=1)
     found = iter([c.reshape(len(together), *x.shape[1:]).to(x.dtype) for c, x in zip(columns, leaves, strict=True)])
-    whole_label = next(found)
-    return (map_samples(outputs, lambda _: next(found)), whole_label), True
-
-
-def _with_masks(outputs: Outputs) -> Outputs:
-    """A mask for every sequence, since a process whose frames are all real may have none where another has one."""
-    space = outputs.homogeneous or outputs.heterogeneous
-    if space is None:
-        return outputs
-    given = outputs.masks or {}
-    every = {m: x.new_ones(x.shape[:2], dtype=torch.bool) for m, x in (space.sequences or {}).items()}
-    return replace(outputs, masks={**every, **given})
+    outputs, batch = (map_samples(part, lambda _: next(found)) for part in own)
+    return (outputs, batch), True
 
 
 def _timed(x: Tensor) -> bool:

@@ -10,7 +10,7 @@ from dhmd.batch import Task
 from dhmd.errors import RunError, UsageError
 from dhmd.runs.folder import RunFolder
 from dhmd.training.build import whole_split
-from dhmd.training.inference import Predictions, collect
+from dhmd.training.inference import Predictions, predict_split
 from dhmd.training.load import load_run, usable_device
 
 
@@ -19,7 +19,7 @@ class Evaluation:
     """A split of a run: metrics, what they were computed from, and whether the data is synthetic."""
 
     metrics: dict[str, float]
-    collected: Predictions
+    predictions: Predictions
     convention: str
     synthetic: bool
     task: Task
@@ -52,5 +52,6 @@ def evaluate(
     where = usable_device(device)
     run = load_run(path, data_path)
     task, convention = run.module.spec.task, run.config["convention"]
-    found = collect(run.network, whole_split(run.data, split), run.data.ids(split), task, run.module.optimisation.validation_loss, where)
+    module, batches, ids = run.module, whole_split(run.data, split), run.data.ids(split)
+    found = predict_split(run.network, batches, ids, module.objective.task, module.optimisation.validation_loss, where)
     return Evaluation(found.metrics(task, convention), found, convention, run.data.synthetic, task)

@@ -1,4 +1,4 @@
-"""One pass over a split with a trained network: everything the record keeps of it, per sample."""
+"""One pass over a split with a trained network: the arrays of its outputs, a row a sample."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from dhmd.batch import FeatureBatch, Task
 from dhmd.errors import RunError
 from dhmd.evaluation.metrics import Convention, metrics_for
-from dhmd.losses.task import task_loss
+from dhmd.losses.task import TaskLoss
+from dhmd.outputs import Outputs, heads_of, nested
 from dhmd.runs.arrays import EdgeRecord
 from dhmd.training.validation_loss import ValidationLoss
 
@@ -27,25 +28,39 @@ class Predictions:
     Attributes:
         ids: of the N samples, in the split's order.
         label: (N,).
-        prediction: (N, out_dim).
         loss: the monitored loss, as on validation.
-        unimodal: (N, out_dim) of each unimodal head, by "<space>_<modality>".
+        arrays: everything that `Outputs.arrays` names, a row a sample.
         edges: by space.
-        activations: (N, K) by space and modality.
-        embeddings: (N, H) by space and modality, what enters fusion.
     """
 
     ids: list[str]
     label: Array
-    prediction: Array
     loss: float
-    unimodal: Mapping[str, Array] = field(default_factory=dict)
+    arrays: Mapping[str, Array]
     edges: Mapping[str, EdgeRecord] = field(default_factory=dict)
-    activations: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
-    embeddings: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
+
+    @property
+    def prediction(self) -> Array:
+        """Return the predictions (N, out_dim)."""
+        return self.arrays["prediction"]
+
+    @property
+    def heads(self) -> dict[str, Array]:
+        """Return ``prediction`` and each unimodal head, (N, out_dim), by the name that a csv column has."""
+        return heads_of(self.arrays)
+
+    @property
+    def activations(self) -> dict[str, dict[str, Array]]:
+        """Return the activations (N, K) by space and modality."""
+        return nested(self.arrays, "activations")
+
+    @property
+    def embeddings(self) -> dict[str, dict[str, Array]]:
+        """Return the features (N, H) that enter fusion, by space and modality."""
+        return nested(self.arrays, "embeddings")
 
     def metrics(self, task: Task, convention: Convention) -> dict[str, float]:
-        """``loss`` and the task's metrics.
+        """Return ``loss`` and the task's metrics.
 
         Raises:
             RunError: a prediction is NaN or infinite.
@@ -56,11 +71,11 @@ class Predictions:
             raise RunError(f"the predictions cannot be evaluated: {error}") from error
 
 
-def collect(
+def predict_split(
     network: nn.Module,
     batches: Iterable[FeatureBatch],
     ids: Sequence[str],
-    task: Task,
+    task_loss: TaskLoss,
     loss: ValidationLoss,
     device: torch.device | str = "cpu",
 ) -> Predictions:
@@ -70,56 +85,42 @@ def collect(
         network: FeatureBatch to Outputs; it is moved to ``device``.
         batches: the whole split, in order.
         ids: of the split's samples, in order.
-        task: what the labels are.
+        task_loss: the loss of a prediction.
         loss: accumulates the monitored loss; reset here.
         device: where to compute.
 
     Raises:
         RunError: the data has no labels, or does not fit the network.
     """
-    network = network.to(device).eval()
+    network, task_loss = network.to(device).eval(), task_loss.to(device)
     loss.reset()
-    parts: dict[tuple[str, ...], list[Tensor]] = {}
+    labels: list[Tensor] = []
+    parts: dict[str, list[Tensor]] = {}
     edges: dict[str, EdgeRecord] = {}
     with torch.no_grad():
         for batch in batches:
-            if batch.label is None:
-                raise RunError("the data has no labels; evaluation needs them")
             batch = batch.to(device)
             try:
-                outputs = network(batch)
+                outputs: Outputs = network(batch)
+                loss.update(*task_loss.by_sample(outputs.prediction, batch.labels))
             except ValueError as error:
                 raise RunError(f"the data does not fit the network: {error}") from error
-            loss.update(task_loss(outputs.prediction, batch.label, task, reduction="none"))  # type: ignore[arg-type]
-            found: dict[tuple[str, ...], Any] = {("label",): batch.label, ("prediction",): outputs.prediction}
-            for space, seen in outputs.spaces.items():
-                found |= {("logits", space, m): x for m, x in (seen.logits or {}).items()}
-                found |= {("activations", space, m): x for m, x in (seen.activations or {}).items()}
-                found |= {("embeddings", space, m): x for m, x in seen.pooled.items()}
-                if seen.edges is not None:
-                    prior = None if seen.edges.prior is None else seen.edges.prior.cpu().numpy()
-                    edges[space] = EdgeRecord(seen.edges.pairs, prior)
-                    if seen.edges.weights is not None:
-                        found["weights", space] = seen.edges.weights
-            for key, value in found.items():
-                parts.setdefault(key, []).append(value.cpu())
-    joined = {key: torch.cat(values).numpy() for key, values in parts.items()}
+            labels.append(batch.labels.cpu())
+            for name, x in outputs.arrays().items():
+                parts.setdefault(name, []).append(x.cpu())
+            edges = edges or edge_records(outputs)
+    arrays = {name: torch.cat(values).numpy() for name, values in parts.items()}
     return Predictions(
         ids=list(ids),
-        label=joined["label",],
-        prediction=joined["prediction",],
+        label=torch.cat(labels).numpy(),
         loss=loss.compute(),
-        unimodal={f"{key[1]}_{key[2]}": value for key, value in joined.items() if key[0] == "logits"},
-        edges={space: replace(one, weights=joined.get(("weights", space))) for space, one in edges.items()},
-        activations=nested(joined, "activations"),
-        embeddings=nested(joined, "embeddings"),
+        arrays=arrays,
+        edges={space: replace(e, weights=arrays.get(f"edges/{space}")) for space, e in edges.items()},
     )
 
 
-def nested(joined: Mapping[tuple[str, ...], Array], kind: str) -> dict[str, dict[str, Array]]:
-    """The arrays under (kind, space, modality), by space and modality."""
-    found: dict[str, dict[str, Array]] = {}
-    for key, value in joined.items():
-        if key[0] == kind:
-            found.setdefault(key[1], {})[key[2]] = value
-    return found
+def edge_records(outputs: Outputs) -> dict[str, EdgeRecord]:
+    """Return the pairs and priors of the edges in each space, without weights."""
+    return {
+        space: EdgeRecord(edges.pairs, None if edges.prior is None else edges.prior.cpu().numpy()) for space, edges in outputs.edges.items()
+    }

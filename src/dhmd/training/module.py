@@ -1,41 +1,59 @@
-"""The LightningModule: steps and logging. What a network, an objective or a window of gradients is, it does not know."""
+"""The LightningModule: steps and logging. It knows no network, no term of the objective and no window of gradients by name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from dhmd.batch import FeatureBatch, FeatureSpec
-from dhmd.errors import RunError
+from dhmd.errors import RunError, UsageError
 from dhmd.evaluation.metrics import Convention
 from dhmd.evaluation.torchmetrics import gathered_metrics
 from dhmd.losses.objective import Objective
-from dhmd.losses.task import task_loss
+from dhmd.models.base import Network
 from dhmd.outputs import Outputs
 from dhmd.training.averages import EpochMeans
 from dhmd.training.by_class import ByClass
 from dhmd.training.distributed import Gathering
 from dhmd.training.optimisation import Optimisation
 from dhmd.training.seeding import seed_batch
+from dhmd.training.steps import Step
 
 MONITOR = "validation/loss"
-"""What the learning rate, stopping and the choice of the epoch look at."""
+"""The number that the learning rate, stopping and the choice of the epoch look at."""
+
+
+class Computed(NamedTuple):
+    """Outputs of a batch and its losses.
+
+    Attributes:
+        own: outputs for this process's batch.
+        outputs: outputs for the batches of all processes.
+        batch: the batches of all processes.
+        losses: by name, with their weighted sum as ``total``.
+    """
+
+    own: Outputs
+    outputs: Outputs
+    batch: FeatureBatch
+    losses: dict[str, Tensor]
 
 
 class MultimodalModule(pl.LightningModule):
     """Trains a network on an objective and keeps the history of its epochs.
 
     Args:
-        network: FeatureBatch to Outputs, with ``parameter_groups()``.
-        objective: Outputs and label to named losses with a ``total``.
-        optimisation: optimiser, schedule, accumulation and the monitored loss.
+        network: FeatureBatch to Outputs.
+        objective: Outputs and batch to named losses with a ``total``.
+        optimisation: optimizer, schedule, accumulation and the monitored loss.
+        step: passes over the training split in an epoch, and what is done with a batch.
         spec: the data's specification.
         convention: of the metrics.
         seed: of everything random in training.
@@ -48,9 +66,10 @@ class MultimodalModule(pl.LightningModule):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         objective: Objective,
         optimisation: Optimisation,
+        step: Step,
         spec: FeatureSpec,
         convention: Convention = "mosi",
         seed: int = 0,
@@ -60,6 +79,7 @@ class MultimodalModule(pl.LightningModule):
         self.network = network
         self.objective = objective
         self.optimisation = optimisation
+        self.step = step
         self.spec = spec
         self.seed = seed
         self.metrics = gathered_metrics(spec.task, convention)
@@ -72,20 +92,31 @@ class MultimodalModule(pl.LightningModule):
         self._resumed: dict[str, Any] | None = None
 
     def forward(self, batch: FeatureBatch) -> Outputs:
-        """The network's outputs."""
+        """Return the network's outputs."""
         outputs: Outputs = self.network(batch)
         return outputs
 
+    def losses(self, batch: FeatureBatch, weights: Mapping[str, float] | None = None) -> Computed:
+        """Return the outputs for a batch, and the terms of the objective for the batches of all processes that train together.
+
+        Args:
+            batch: of this process.
+            weights: of the only terms that are computed; None for all, by the objective's own weights.
+
+        Raises:
+            RunError: the batch has no labels.
+        """
+        if batch.label is None:
+            raise RunError("the data has no labels; training and evaluation need them")
+        own = self(batch)
+        outputs, together = self._gathering.whole(own, batch)
+        return Computed(own, outputs, together, self.objective(outputs, together, weights))
+
     def configure_optimizers(self) -> Any:
-        """Adam over the network's groups, and its schedule (stepped by hand after validation)."""
-        groups: dict[str, list[nn.Parameter]] = self.network.parameter_groups()  # type: ignore[operator]
-        if own := list(self.objective.parameters()):  # the scale of InfoNCE
-            groups["dictionaries"] = [*groups.get("dictionaries", []), *own]
-        optimizer = self.optimisation.optimizer(groups)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self.optimisation.scheduler(optimizer)},
-        }
+        """Return the step's optimizers and their schedules, which are stepped by hand."""
+        optimizers = self.step.optimizers(self.network, self.objective, self.optimisation)
+        schedules = [self.optimisation.scheduler(optimizer, self._length) for optimizer in optimizers]
+        return optimizers, [{"scheduler": schedule} for schedule in schedules if schedule is not None]
 
     # training ---------------------------------------------------------------------------------------------------------
 
@@ -97,28 +128,59 @@ class MultimodalModule(pl.LightningModule):
             self._resumed = None
 
     def on_train_epoch_start(self) -> None:
-        """Begin the epoch's means."""
+        """Begin the epoch's means, and tell the terms."""
         self._training_means.reset()
+        self.objective.begin_epoch(self.current_epoch)
 
     def on_train_batch_start(self, batch: FeatureBatch, batch_idx: int) -> None:
         """Make the batch's randomness a function of seed, epoch and batch."""
         seed_batch(self.seed, self.current_epoch, batch_idx, self.global_rank)
 
     def training_step(self, batch: FeatureBatch, batch_idx: int) -> None:
-        """One micro-batch: losses, gradients, perhaps a step."""
-        _, terms = self._losses(batch)
-        self.optimisation.accumulation.add(terms["total"], self.manual_backward, self._optimizer, self.trainer.is_last_batch)
-        self._training_means.update(terms, len(batch))
-        self.log("loss", terms["total"].detach(), prog_bar=True, logger=False, batch_size=len(batch))
+        """Take one micro-batch: losses, gradients, perhaps a step."""
+        losses = self.step(self, batch, batch_idx)
+        self._training_means.update(losses, len(batch))
+        self.log("loss", losses["total"].detach(), prog_bar=True, logger=False, batch_size=len(batch))
+
+    def descend(self, loss: Tensor, which: int = 0, *, last: bool, clipped: Sequence[Tensor] | None = None) -> bool:
+        """Add a loss's gradients to the window, and step the optimizer where the window ends.
+
+        Args:
+            loss: scalar.
+            which: number of the optimizer.
+            last: whether this is the last micro-batch of a pass over the training split.
+            clipped: parameters whose gradients are clipped together; None for the optimizer's.
+
+        Returns:
+            Whether the optimizer has made a step.
+        """
+        stepped = self.optimisation.accumulation.add(loss, self.manual_backward, self._optimizers[which], last, clipped)
+        if stepped and self.optimisation.interval == "step":
+            for schedule in self._schedules[which : which + 1]:
+                schedule.step()
+        return stepped
+
+    def on_train_batch_end(self, outputs: Any, batch: FeatureBatch, batch_idx: int) -> None:
+        """Validate an epoch that ends here, inside the training split, because of ``trainer.max_steps``."""
+        trainer = self.trainer
+        reached = trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps
+        if reached and not trainer.is_last_batch and not (trainer.should_stop and trainer.fit_loop._can_stop_early):
+            trainer.validating = True
+            trainer.fit_loop.epoch_loop.val_loop.run()
+            trainer.training = True
 
     def on_train_epoch_end(self) -> None:
-        """Write the epoch's row and let the schedule see its validation loss."""
-        row = {"epoch": float(self.current_epoch), "lr": float(self._optimizer.param_groups[0]["lr"])}
+        """Write the epoch's row and let the schedules see its validation loss."""
+        row = {"epoch": float(self.current_epoch), "lr": float(self._optimizers[0].param_groups[0]["lr"])}
         row |= {f"train/{name}": float(mean) for name, mean in self._training_means.compute(self._total).items()}
         row |= self._validated
         self.history.append(row)
         self.log_dict({name: value for name, value in row.items() if name != "epoch" and not name.startswith("validation/")})
-        cast(ReduceLROnPlateau, self.lr_schedulers()).step(row[MONITOR])
+        for schedule in self._schedules if self.optimisation.interval == "epoch" else ():
+            if isinstance(schedule, ReduceLROnPlateau):
+                schedule.step(row[MONITOR])
+            else:
+                schedule.step()
 
     # validation -------------------------------------------------------------------------------------------------------
 
@@ -129,16 +191,14 @@ class MultimodalModule(pl.LightningModule):
         self._validation_means.reset()
 
     def validation_step(self, batch: FeatureBatch, batch_idx: int) -> None:
-        """Losses, metrics and edges of one batch."""
-        outputs, terms = self._losses(batch)
-        label = label_of(batch)
-        self.optimisation.validation_loss.update(task_loss(outputs.prediction, label, self.spec.task, reduction="none"))
-        self.metrics.update(outputs.prediction, label)
-        values = {f"term/{name}": value for name, value in terms.items()}
-        for space, found in outputs.spaces.items():
-            if found.edges is not None and found.edges.weights is not None:
-                values[f"edges/{space}"] = found.edges.weights.mean(dim=0)
-        values |= self.by_class.parts(outputs, label)
+        """Take one batch: losses, metrics, edges and dictionaries."""
+        own, _, _, losses = self.losses(batch)
+        self.optimisation.validation_loss.update(*self.objective.task.by_sample(own.prediction, batch.labels))
+        self.metrics.update(own.prediction, batch.labels)
+        arrays = own.arrays()
+        values = {f"term/{name}": value for name, value in losses.items()}
+        values |= {name: x.mean(dim=0) for name, x in arrays.items() if name.startswith("edges/")}
+        values |= self.by_class.parts(arrays, batch.labels)
         self._validation_means.update(values, len(batch))
 
     def on_validation_epoch_end(self) -> None:
@@ -187,33 +247,40 @@ class MultimodalModule(pl.LightningModule):
         if "by_class" in self._resumed:  # a run begun by an earlier version has none
             self.by_class.restore(self._resumed["by_class"])
 
-    def _losses(self, batch: FeatureBatch) -> tuple[Outputs, dict[str, Tensor]]:
-        """Outputs for this process's batch, and the terms of the objective for the batches of all processes."""
-        outputs = self(batch)
-        return outputs, self.objective(*self._gathering.whole(outputs, label_of(batch)))
-
     def _total(self, part: Tensor) -> Tensor:
-        """Over the processes that train together."""
+        """Return the total over the processes that train together."""
         total: Tensor = self.trainer.strategy.reduce(part.to(self.device), reduce_op="sum")
         return total
 
+    def _length(self) -> int:
+        """Return the length of training in the interval of the schedule: epochs or optimizer steps.
+
+        Raises:
+            UsageError: it has none.
+        """
+        epochs, steps = self.trainer.max_epochs, self.trainer.max_steps
+        if self.optimisation.interval == "step" and steps > 0:
+            return steps
+        if epochs is None or epochs < 0:
+            raise UsageError("optimisation.scheduler: it needs the length of training; set trainer.max_epochs")
+        if self.optimisation.interval == "epoch":
+            return epochs
+        self.trainer.fit_loop.setup_data()
+        batches = int(self.trainer.num_training_batches) // self.step.stages
+        return max(1, self.optimisation.accumulation.steps(batches)) * epochs
+
     @property
-    def _optimizer(self) -> LightningOptimizer:
-        return cast(LightningOptimizer, self.optimizers())
+    def _optimizers(self) -> list[LightningOptimizer]:
+        found = self.optimizers()
+        return found if isinstance(found, list) else [found]
+
+    @property
+    def _schedules(self) -> list[LRScheduler]:
+        found: Any = self.lr_schedulers()
+        return found if isinstance(found, list) else [] if found is None else [found]
 
     def _trained(self) -> list[nn.Parameter]:
         return [p for p in self.parameters() if p.requires_grad]
-
-
-def label_of(batch: FeatureBatch) -> Tensor:
-    """The labels (B,) of a batch.
-
-    Raises:
-        RunError: it has none.
-    """
-    if batch.label is None:
-        raise RunError("the data has no labels; training and evaluation need them")
-    return batch.label
 
 
 def spec_state(spec: FeatureSpec) -> dict[str, Any]:

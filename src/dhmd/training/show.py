@@ -45,7 +45,7 @@ def print_run(path: Path, console: Console | None = None) -> None:
 def print_evaluation(evaluation: Evaluation, split: str, console: Console | None = None) -> None:
     """Print the metrics of one evaluated split."""
     console = console or _console()
-    title = f"{len(evaluation.collected.ids)} samples{_synthetic(evaluation.synthetic)}"
+    title = f"{len(evaluation.predictions.ids)} samples{_synthetic(evaluation.synthetic)}"
     console.print(_metrics_table(title, {split: evaluation.metrics}, _convention(evaluation.task, evaluation.convention)))
 
 

@@ -35,10 +35,10 @@ from dhmd.tracking.identity import wandb_identity
 from dhmd.tracking.outcome import log_outcome
 from dhmd.training.allocator import freed_memory_kept
 from dhmd.training.build import build_data, build_module, encode_once, whole_split
+from dhmd.training.callbacks import Recorder
 from dhmd.training.checkpoints import Checkpoints, UpgradingCheckpointIO
-from dhmd.training.inference import Predictions, collect
+from dhmd.training.inference import Predictions, predict_split
 from dhmd.training.module import MONITOR, MultimodalModule
-from dhmd.training.recorder import Recorder
 from dhmd.training.warnings_filter import quiet
 
 log = logging.getLogger(__name__)
@@ -46,8 +46,8 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "32", 32)
 """Parameters are float32 always: features come in it, and records are kept in it."""
 TRAINER_REFUSED = {
     "accumulate_grad_batches": "optimisation.accumulation.batches says how many micro-batches make a step",
-    "gradient_clip_val": "optimisation.accumulation.clip_value clips gradients",
-    "gradient_clip_algorithm": "optimisation.accumulation.clip_value clips gradients, by value",
+    "gradient_clip_val": "optimisation.accumulation.clip_value or clip_norm clips gradients",
+    "gradient_clip_algorithm": "optimisation.accumulation.clip_value clips gradients by value, clip_norm by norm",
     "check_val_every_n_epoch": "every epoch is validated: the learning rate and the choice of the epoch look at it",
     "val_check_interval": "every epoch is validated once, at its end",
 }
@@ -109,6 +109,7 @@ def _train(config: dict[str, Any], folder: RunFolder) -> TrainResult:
     if data.synthetic:
         log.info("the data is synthetic: its numbers say nothing about people")
     module = build_module(config, text_encoder, data.spec)
+    data.train_by(module.step.stages, module.network.smallest_batch)
     encode_once(data, text_encoder, module.network)
     parameters = sum(p.numel() for p in module.network.parameters() if p.requires_grad)
     log.info("%s on %s: %s trained parameters", config["labels"]["model"], config["labels"]["data"], f"{parameters:,}")
@@ -152,7 +153,7 @@ def _finish(
     found, tested = {}, config["evaluate_test"]
     for split in ("valid", "test") if tested else ("valid",):
         start = time.monotonic()
-        found[split] = collect(module.network, whole_split(data, split), data.ids(split), task, loss, device)
+        found[split] = predict_split(module.network, whole_split(data, split), data.ids(split), module.objective.task, loss, device)
         recorder.seconds[split] = time.monotonic() - start
 
     numbers = {split: one.metrics(task, config["convention"]) for split, one in found.items()}
@@ -170,9 +171,7 @@ def _finish(
         **({"test": numbers["test"]} if tested else {}),
         "seconds": recorder.seconds,
     }
-    folder.write_predictions(
-        {split: {"id": one.ids, "label": one.label, "prediction": one.prediction, **one.unimodal} for split, one in found.items()}
-    )
+    folder.write_predictions({split: {"id": one.ids, "label": one.label, **one.heads} for split, one in found.items()})
     if tested:
         folder.write_arrays(_record(found["test"], module), module.by_class.arrays())
     folder.write_metrics(metrics)
@@ -214,7 +213,7 @@ def _trainer(config: dict[str, Any], folder: RunFolder, recorder: Recorder) -> p
         callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
     wandb = {"wandb": wandb_identity(folder.path, config)} if (config["logger"] or {}).get("wandb") else {}
     loggers = _group(config, "logger", **wandb)
-    own = {"callbacks": callbacks, "logger": loggers, "enable_progress_bar": bars, "default_root_dir": str(folder.path)}
+    own: dict[str, Any] = {"callbacks": callbacks, "logger": loggers, "enable_progress_bar": bars, "default_root_dir": str(folder.path)}
     try:
         trainer: pl.Trainer = instantiate(config["trainer"], "trainer", **own)
     except MisconfigurationException as error:
@@ -256,7 +255,7 @@ def validated(config: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError(f"seed: found {seed!r}, expected a whole number from 0 to 2**32 - 1")
     if not isinstance(config["evaluate_test"], bool):
         raise UsageError(f"evaluate_test: found {config['evaluate_test']!r}, expected true or false")
-    for group in ("data", "text_encoder", "model", "objective", "optimisation", "trainer", "callbacks", "labels"):
+    for group in ("data", "text_encoder", "model", "objective", "optimisation", "step", "trainer", "callbacks", "labels"):
         if not isinstance(config.get(group), dict):
             raise UsageError(f"{group}: found {config.get(group)!r}, expected a choice; leave it out for the default one")
     if nameless := [key for key in ("model", "data") if not config["labels"].get(key)]:

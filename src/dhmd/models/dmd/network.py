@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from dhmd.batch import LANGUAGE, MODALITIES, FeatureBatch, FeatureSpec
 from dhmd.errors import UsageError
-from dhmd.models.dmd.heterogeneous import HeterogeneousBranch
-from dhmd.models.dmd.homogeneous import HomogeneousBranch
+from dhmd.models.base import Citation, Network
+from dhmd.models.dmd.options import DecouplingOptions, Dropout, Factory, SpaceOptions
+from dhmd.models.dmd.outputs import Decoupled, DecoupledOutputs
+from dhmd.models.dmd.spaces import HeterogeneousBranch, HomogeneousBranch
 from dhmd.models.dmd.stages import build_decoupling, own_stage, share_entries
-from dhmd.models.options import MAX_RATE, DecouplingOptions, Dropout, Factory, SpaceOptions, choose, parse, whole, within
-from dhmd.models.per_modality import by_modality, refuse_unread_text
+from dhmd.models.options import MAX_RATE, choose, parse, whole, within
+from dhmd.models.per_modality import by_modality
 from dhmd.nn.cross_modal import CrossModalAttention, SelfAttentionOnly
 from dhmd.nn.dropout import dropout as drop
 from dhmd.nn.encoder import Encoders, Rates
 from dhmd.nn.fusion import Gate, ResidualHead
 from dhmd.nn.temporal import Flatten, MaskedMean, TemporalProjection
-from dhmd.nn.text import GivenFeatures
-from dhmd.outputs import Decoupled, Outputs
 
 
-class DecoupledDistillation(nn.Module):
+class DecoupledDistillation(Network):
     """DMD (CVPR 2023) and, with a dictionary in each space, DHMD (TPAMI 2026).
 
     Args:
@@ -41,16 +41,25 @@ class DecoupledDistillation(nn.Module):
         summary: how heads read a sequence: ``flatten`` (all batches have one T'), ``pool`` (masked mean), or ``auto``: flatten on
             aligned data, pool on unaligned.
         gate: of the last fusion; ``replace`` (authors' code: sigmoid(W x) takes the place of x) or ``multiply``.
-        dropout: see :class:`~dhmd.models.options.Dropout`.
+        dropout: see :class:`~dhmd.models.dmd.options.Dropout`.
         decoupling: None without: then s_m = c_m = the projected sequence; or a factory, see ``dhmd.models.dmd.stages``.
         cross_modal_attention: False: a self-attention encoder a modality instead; or a factory.
-        homogeneous: stages of the homogeneous space, see :class:`~dhmd.models.options.SpaceOptions`.
+        homogeneous: stages of the homogeneous space, see :class:`~dhmd.models.dmd.options.SpaceOptions`.
         heterogeneous: stages of the heterogeneous space.
         one_dictionary: whether both spaces share the entries of one dictionary; both are needed, of the same sizes.
 
     Raises:
         UsageError: options that do not fit each other or the data.
     """
+
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "graph_units": ("homogeneous.unit", "heterogeneous.unit"),
+        "dictionaries": ("homogeneous.dictionary", "heterogeneous.dictionary"),
+    }
+    source: ClassVar[Citation] = Citation(
+        "Li, Wang and Cui, Decoupled Multimodal Distilling for Emotion Recognition, CVPR 2023; Li et al., DHMD, TPAMI 2026",
+        "mdswyz/DMD",
+    )
 
     def __init__(
         self,
@@ -73,11 +82,8 @@ class DecoupledDistillation(nn.Module):
         heterogeneous: Mapping[str, Any] | SpaceOptions | None = None,
         one_dictionary: bool = False,
     ) -> None:
-        super().__init__()
-        self.text_encoder = GivenFeatures() if text_encoder is None else text_encoder
-        refuse_unread_text(self.text_encoder, spec)
-        spec = self.text_encoder.encoded(spec)  # type: ignore[operator]
-        modalities = self.modalities = spec.modalities
+        super().__init__(spec, text_encoder)
+        spec, modalities = self.spec, self.modalities
         if len(modalities) < 2:
             raise UsageError(f"decoupled distillation needs two modalities at least, found {', '.join(modalities)}; use model=text_only")
         for key, value in (("width", width), ("heads", heads), ("layers", layers)):
@@ -91,6 +97,7 @@ class DecoupledDistillation(nn.Module):
         homo = parse(SpaceOptions, homogeneous or {}, "model.homogeneous")
         hetero = parse(SpaceOptions, heterogeneous or {}, "model.heterogeneous")
         self.masked, self.text_dropout = padding == "masked", rates.text
+        self.reads_padding = not self.masked
 
         pool = summary == "pool" or (summary == "auto" and not spec.aligned)
         kernel = by_modality(kernels, modalities, "model.kernels")
@@ -130,15 +137,13 @@ class DecoupledDistillation(nn.Module):
         total = len(modalities) * (attention.out_dim + width)
         self.head = ResidualHead(total, total, spec.out_dim, rates.output)
 
-    def forward(self, batch: FeatureBatch) -> Outputs:
+    def forward(self, batch: FeatureBatch) -> DecoupledOutputs:
         """Predict a batch. Features are taken in modality order, whatever theirs is.
 
         Raises:
             ValueError: a modality is missing, or shapes do not fit the specification.
         """
-        batch = self.text_encoder(batch, padding=self.reads_padding)
-        if missing := [m for m in self.modalities if m not in batch.features]:
-            raise ValueError(f"the batch has no {missing[0]} features; the network reads {', '.join(self.modalities)}")
+        batch = self.encode(batch)
         projected: dict[str, Tensor] = {}
         masks: dict[str, Tensor | None] = {}
         for m in self.modalities:
@@ -152,7 +157,7 @@ class DecoupledDistillation(nn.Module):
         heterogeneous = self.heterogeneous(private, masks)
         gated = [self.gates[m](heterogeneous.fused[m]) for m in self.modalities]
         prediction = self.head(torch.cat([*gated, self.shared_gate(homogeneous.fused)], dim=-1)).logits
-        return Outputs(
+        return DecoupledOutputs(
             prediction=prediction,
             masks={m: mask for m, mask in masks.items() if mask is not None} or None,
             shared_logits=homogeneous.shared_logits,
@@ -160,26 +165,6 @@ class DecoupledDistillation(nn.Module):
             heterogeneous=heterogeneous.space,
             decoupled=decoupled,
         )
-
-    @property
-    def reads_padding(self) -> bool:
-        """Whether what is computed of padding makes a difference."""
-        return not self.masked
-
-    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Trained parameters by group: text_encoder, network, graph_units, dictionaries; empty groups are left out."""
-        spaces = (self.homogeneous, self.heterogeneous)
-        named: dict[str, list[nn.Module]] = {
-            "text_encoder": [self.text_encoder],
-            "graph_units": [s.unit for s in spaces if s.unit is not None],
-            "dictionaries": [s.dictionary for s in spaces],
-        }
-        groups = {
-            name: list({p: None for module in modules for p in module.parameters() if p.requires_grad}) for name, modules in named.items()
-        }
-        taken = {id(p) for group in groups.values() for p in group}
-        groups["network"] = [p for p in self.parameters() if p.requires_grad and id(p) not in taken]
-        return {name: group for name, group in groups.items() if group}
 
 
 def _complete(order: Sequence[str], modalities: tuple[str, ...]) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ A stage of a user's own comes as a factory (in a configuration: a ``_target_`` w
 makes a module:
 
 - decoupling: (modalities, width, summary) -> a module whose call takes projected sequences (B, T'_m, d) and masks by modality and returns
-  the fields of `dhmd.outputs.Decoupled` by name; ``summary(m)`` makes the layer (with ``out_dim``) from a modality's sequence to a vector;
+  the fields of `dhmd.models.dmd.outputs.Decoupled` by name; ``summary(m)`` makes the layer (with ``out_dim``) from a modality's sequence
+  to a vector;
 - cross_modal_attention: (modalities, width, heads, layers) -> a module with ``out_dim`` H, whose call takes private parts (B, T'_m, d)
   and masks by modality and returns sequences (B, T'_m, H) by modality;
 - dictionary: (modalities, in_dim) -> a module with ``width``, that of a code, whose call takes sequences (B, T_m, in_dim) and masks
@@ -21,13 +22,14 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from dhmd.errors import UsageError
-from dhmd.models.options import DecouplingOptions, DictionaryOptions, DistillationOptions, SpaceOptions, parse
-from dhmd.models.per_modality import prior_of
+from dhmd.models.dmd.options import DecouplingOptions, DictionaryOptions, DistillationOptions, SpaceOptions, prior_of
+from dhmd.models.dmd.outputs import Space
+from dhmd.models.options import parse
 from dhmd.nn.decoupling import Decoupling
 from dhmd.nn.dictionary import Codes, NoDictionary, SharedDictionary
 from dhmd.nn.fusion import CodeFusion, FeatureOnly, HeadOutput
 from dhmd.nn.graph_distillation import GraphDistillationUnit
-from dhmd.outputs import Edges, Space
+from dhmd.outputs import Edges
 
 
 def heads_on_codes(options: SpaceOptions) -> bool:
