@@ -13,7 +13,7 @@ from benchmarks.peak import peak_of
 from benchmarks.plain import encoder as plain
 from benchmarks.settings import Settings
 from dhmd.nn import attention as suite
-from dhmd.nn.cpu.attention_mask import Sight
+from dhmd.nn.cpu.attention_mask import Visibility
 
 WIDTH, HEADS, DROPOUT = 50, 10, 0.3
 FRAMES = (50, 125, 250, 500, 1000, 2000)
@@ -61,5 +61,5 @@ def _work(frames: int, side: str) -> Step:
         mask = plain.future_mask(frames, frames, q.device)
         return lambda: torch.autograd.backward(plain.attend(q, k, v, mask, DROPOUT).sum())
     x, y, z = (torch.randn(1, BATCH, HEADS, head, frames, requires_grad=True) for _ in range(3))
-    sight = Sight((None,), (None,), (BATCH, frames, frames), causal=True)
-    return lambda: torch.autograd.backward(suite.attend(x, y, z, sight, (DROPOUT,)).sum())
+    visibility = Visibility((None,), (None,), (BATCH, frames, frames), causal=True)
+    return lambda: torch.autograd.backward(suite.attend(x, y, z, visibility, (DROPOUT,)).sum())

@@ -13,9 +13,10 @@ from torch import Tensor
 from benchmarks.cases import BATCH
 from benchmarks.clock import MATRIX, interleaved
 from benchmarks.settings import Settings
-from dhmd.nn.attention import LN2, attend
-from dhmd.nn.cpu.attention_mask import Sight
-from dhmd.nn.dropout import kept
+from dhmd.nn.attention import attend
+from dhmd.nn.cpu.attention import LN2
+from dhmd.nn.cpu.attention_mask import Visibility
+from dhmd.nn.cpu.dropout_tables import dropout_mask
 from dhmd.nn.encoder import grouped_linear
 
 HEADS, HEAD, FRAMES, ENCODERS, WIDTH = 10, 5, 46, 6, 50
@@ -57,7 +58,7 @@ def _pairs(long: int) -> dict[str, Pair]:
         "powers of 160 attention maps of 46 x 46": ("of two", lambda: torch.exp2(scores), "of e", lambda: torch.exp(scores)),
         "their dropout masks": (
             "two tables, read from random places",
-            lambda: kept(tuple(scores.shape), RATE, 1),
+            lambda: dropout_mask(tuple(scores.shape), RATE, 1),
             "drawn one after the other",
             lambda: torch.rand_like(scores).ge_(RATE),
         ),
@@ -90,8 +91,8 @@ def _pairs(long: int) -> dict[str, Pair]:
 
 def _ours(frames: int) -> Callable[[], object]:
     q, k, v = (torch.randn(1, BATCH, HEADS, HEAD, frames, requires_grad=True) for _ in range(3))
-    sight = Sight((None,), (None,), (BATCH, frames, frames), causal=False)
-    return lambda: _back(attend(q, k, v, sight, (0.0,)))
+    visibility = Visibility((None,), (None,), (BATCH, frames, frames), causal=False)
+    return lambda: _back(attend(q, k, v, visibility, (0.0,)))
 
 
 def _fused(frames: int) -> Callable[[], object]:

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from dhmd.nn.dropout import BLOCK, dropout, kept
+from dhmd.nn.cpu.dropout_tables import BLOCK, dropout_mask
+from dhmd.nn.dropout import dropout
 
 
 def test_is_the_identity_where_nothing_is_dropped():
@@ -23,8 +24,8 @@ def test_drops_at_its_rate_and_scales_the_rest(rate):
 
 def test_a_seed_fixes_a_mask_and_two_seeds_give_two_that_are_independent():
     n = 3 * BLOCK // 2  # more than the table holds
-    masks = torch.stack([kept((n,), 0.3, seed) for seed in range(20)])
-    assert torch.equal(masks[7], kept((n,), 0.3, 7))
+    masks = torch.stack([dropout_mask((n,), 0.3, seed) for seed in range(20)])
+    assert torch.equal(masks[7], dropout_mask((n,), 0.3, 7))
     assert masks.unique().tolist() == pytest.approx([0, 1 / 0.7])
     centred = masks - 1
     correlation = centred @ centred.T / (centred.norm(dim=1)[:, None] * centred.norm(dim=1))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from dhmd.nn import encoder
 from dhmd.nn.attention import attend
 from dhmd.nn.cpu import packing
-from dhmd.nn.cpu.attention_mask import Sight
+from dhmd.nn.cpu.attention_mask import Visibility
 from dhmd.nn.cpu.packing import Packed, Padded, arrangement
 from dhmd.nn.encoder import Encoders, Rates
 
@@ -84,7 +84,7 @@ def test_encoders_give_and_learn_the_same(causal, cross, last, monkeypatch):
 
 def test_only_much_padding_is_worth_it():
     def held(queries, keys, shape):
-        return [type(x) for x in arrangement(Sight(queries, keys, shape, causal=False), CPU)[1:]]
+        return [type(x) for x in arrangement(Visibility(queries, keys, shape, causal=False), CPU)[1:]]
 
     much, little = mask(300, [(0, 100), (100, 150)]), mask(300, [(0, 280), (0, 270)])
     assert held((much,), (much,), (2, 300, 300)) == [Packed, Packed]
@@ -98,23 +98,23 @@ def test_only_much_padding_is_worth_it():
 
 def test_dropped_weights_of_packed_samples_have_the_mean_and_gradients_of_their_masks(monkeypatch):
     real = mask(9, [(2, 3), (0, 9)])
-    sight, packed, _ = packed_sight(real, monkeypatch)
+    visibility, packed, _ = packed_visibility(real, monkeypatch)
     torch.manual_seed(0)
     q, k, v = (packed.arranged(torch.randn(2, 9, 8, dtype=torch.float64)).view(1, 1, -1, 2, 4).permute(0, 1, 3, 4, 2) for _ in range(3))
     rows = slice(0, packed.count)
-    whole = attend(q, k, v, sight, (0.0,))[..., rows]
-    dropped = torch.stack([attend(q, k, v, sight, (0.3,))[..., rows] for _ in range(1500)])
+    whole = attend(q, k, v, visibility, (0.0,))[..., rows]
+    dropped = torch.stack([attend(q, k, v, visibility, (0.3,))[..., rows] for _ in range(1500)])
     torch.testing.assert_close(dropped.mean(0), whole, rtol=0, atol=0.1)
     assert dropped.std(0).min() > 0
 
     def once(*x):
         torch.manual_seed(1)
-        return attend(*x, sight, (0.3,))[..., rows]
+        return attend(*x, visibility, (0.3,))[..., rows]
 
     assert torch.autograd.gradcheck(once, [x[..., rows].detach().clone().requires_grad_() for x in (q, k, v)])
 
 
-def packed_sight(real, monkeypatch):
+def packed_visibility(real, monkeypatch):
     """Of sequences that look at themselves."""
     monkeypatch.setattr(packing, "WORTH", 0)
-    return arrangement(Sight((real,), (real,), (len(real), real.shape[1], real.shape[1]), causal=False), CPU)
+    return arrangement(Visibility((real,), (real,), (len(real), real.shape[1], real.shape[1]), causal=False), CPU)

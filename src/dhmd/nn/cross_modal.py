@@ -25,7 +25,7 @@ class CrossModalAttention(nn.Module):
         memory_dropout: the same of the memory encoders.
         rates: the other dropout rates.
         source_order: the order in which a target's sources are joined (authors': language, acoustic, vision).
-        causal: see ``dhmd.nn.cpu.attention_mask.Sight``.
+        causal: see ``dhmd.nn.cpu.attention_mask.Visibility``.
         zero_is_padding: see ``dhmd.nn.encoder.Encoders``.
     """
 

@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dhmd.nn.attention import LN2, attend
-from dhmd.nn.cpu.attention_mask import Masks, Sight, filled
+from dhmd.nn.attention import attend
+from dhmd.nn.cpu.attention import LN2
+from dhmd.nn.cpu.attention_mask import Masks, Visibility, filled
 from dhmd.nn.cpu.packing import Packed, Padded, arrangement
 from dhmd.nn.dropout import dropout
 from dhmd.nn.positions import position_vectors
@@ -60,10 +61,12 @@ class Encoders(nn.Module):
         layers: how many.
         attention_dropout: rate of each encoder's attention weights.
         rates: the other dropout rates.
-        causal: see ``dhmd.nn.cpu.attention_mask.Sight``.
+        causal: see ``dhmd.nn.cpu.attention_mask.Visibility``.
         zero_is_padding: give frames whose first channel is exactly 0 the zero position, as the authors do; else positions count
             from the first real frame.
     """
+
+    no_decay = ("norm_attention_weight", "norm_ffn_weight", "norm_weight")  # read by `dhmd.models.base.undecayed`
 
     def __init__(
         self,
@@ -139,8 +142,8 @@ class Encoders(nn.Module):
         w, width = self._weights(run), (self.width,)
         keys, key_masks = (x, masks) if source is None else source
         rates = tuple(self.attention_dropout[i] if self.training else 0.0 for i in run)
-        sight = Sight(masks, key_masks, (x.shape[0], x.shape[1], keys.shape[1]), self.causal)
-        sight, frames, key_frames = arrangement(sight, x.device)
+        visibility = Visibility(masks, key_masks, (x.shape[0], x.shape[1], keys.shape[1]), self.causal)
+        visibility, frames, key_frames = arrangement(visibility, x.device)
         given = None if source is None else self._keys_and_values(w, keys, key_masks, key_frames)
         x = self._drop(frames.arranged(self._embed(x, masks)), self.rates.embedding)
         for i in range(self.layers):
@@ -148,17 +151,17 @@ class Encoders(nn.Module):
             k, v = self._heads(grouped_linear(h, w.pair[i], w.pair_bias[i]), 2) if given is None else given[i]
             if last and i == self.layers - 1:
                 x, h = frames.last(x, masks), frames.last(h, masks)
-                sight = sight.of_last
+                visibility = visibility.of_last
             (q,) = self._heads(grouped_linear(h, w.query[i], w.query_bias[i]), 1)
-            found = attend(q, k, v, sight, rates).permute(1, 4, 0, 2, 3).flatten(3)
+            found = attend(q, k, v, visibility, rates).permute(1, 4, 0, 2, 3).flatten(3)
             found = grouped_linear(found, w.out_proj[i], w.out_proj_bias[i])
-            x = x + self._drop(found if sight.none is None else torch.where(sight.none, 0, found), self.rates.residual)
+            x = x + self._drop(found if visibility.none is None else torch.where(visibility.none, 0, found), self.rates.residual)
             hidden = self._drop(grouped_linear(F.layer_norm(x, width), w.fc1[i], w.fc1_bias[i], relu=True), self.rates.relu)
             x = x + self._drop(grouped_linear(hidden, w.fc2[i], w.fc2_bias[i]), self.rates.residual)
         x = torch.addcmul(w.norm_bias, F.layer_norm(x, width), w.norm)
         if not last:
             return frames.restored(x)
-        nothing, x = Sight((), masks, sight.shape, causal=False).none, x.flatten(0, 1)
+        nothing, x = Visibility((), masks, visibility.shape, causal=False).none, x.flatten(0, 1)
         return x if nothing is None else torch.where(nothing.squeeze(1), 0, x)
 
     def _keys_and_values(self, w: _Weights, source: Tensor, masks: Masks, frames: Padded | Packed) -> list[tuple[Tensor, Tensor]]:

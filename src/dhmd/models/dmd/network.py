@@ -37,7 +37,7 @@ class DecoupledDistillation(Network):
         source_order: the order in which cross-modal attention joins a target's sources.
         padding: ``masked`` (padding makes no difference) or ``authors`` (every frame counts; a frame whose first channel is 0
             gets position zero).
-        causal: whether a query sees only keys up to its own time; see ``dhmd.nn.cpu.attention_mask.Sight``.
+        causal: whether a query sees only keys up to its own time; see ``dhmd.nn.cpu.attention_mask.Visibility``.
         summary: how heads read a sequence: ``flatten`` (all batches have one T'), ``pool`` (masked mean), or ``auto``: flatten on
             aligned data, pool on unaligned.
         gate: of the last fusion; ``replace`` (authors' code: sigmoid(W x) takes the place of x) or ``multiply``.

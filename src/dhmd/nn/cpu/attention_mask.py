@@ -1,4 +1,4 @@
-"""Which keys the queries of attention see, and in what blocks their scores are made."""
+"""Which keys the queries of attention see, and in what tiles their scores are made."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from torch import Tensor
 
 from dhmd.nn.temporal import real_index
 
-BLOCK = 2**19  # scores in a block
+TILE = 2**19  # scores in a tile
 
 Masks = tuple[Tensor | None, ...]
 """Of each of G sequences (B, T) bool, True where a frame is real; None where all are."""
 
 
-class Block(NamedTuple):
+class Tile(NamedTuple):
     """Scores that are made at once: of some samples' heads, for queries and keys; ``seen`` is None where every query sees every key."""
 
     rows: slice
     queries: slice
     keys: slice
-    seen: Seen | None
+    seen: VisibleKeys | None
     rate: float
 
 
-class Seen(NamedTuple):
+class VisibleKeys(NamedTuple):
     """For samples, or for all alike, the real keys, and the offset from a query to the last key that it sees."""
 
     keys: tuple[range, ...]
@@ -37,7 +37,7 @@ class Seen(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sight:
+class Visibility:
     """Which keys each query sees, for G attentions side by side.
 
     Attributes:
@@ -82,14 +82,14 @@ class Sight:
         return seen
 
     @cached_property
-    def of_last(self) -> Sight:
+    def of_last(self) -> Visibility:
         """What the last real query of each sample sees alone: every key."""
         batch, _, n_k = self.shape
         shifts = None if self.shifts is None else (range(batch), self.shifts[1])
         return replace(self, queries=(None,) * len(self.keys), shape=(batch, 1, n_k), causal=False, shifts=shifts)
 
-    def blocks(self, heads: int, rates: tuple[float, ...]) -> list[Block]:
-        """All that there is to be computed, in blocks, without what padding alone would see or show.
+    def tiles(self, heads: int, rates: tuple[float, ...]) -> list[Tile]:
+        """All that there is to be computed, in tiles, without what padding alone would see or show.
 
         Args:
             heads: of each attention; rows are those of (G, B, heads).
@@ -101,10 +101,10 @@ class Sight:
         return self._planned[key]
 
     @cached_property
-    def _planned(self) -> dict[tuple[int, tuple[float, ...]], list[Block]]:
+    def _planned(self) -> dict[tuple[int, tuple[float, ...]], list[Tile]]:
         return {}
 
-    def _plan(self, heads: int, rates: tuple[float, ...]) -> Iterator[Block]:
+    def _plan(self, heads: int, rates: tuple[float, ...]) -> Iterator[Tile]:
         batch, n_q, n_k = self.shape
         queries = [x for mask in self.queries for x in spans(mask, batch, n_q)]
         keys = [x for mask in self.keys for x in spans(mask, batch, n_k)]
@@ -119,13 +119,13 @@ class Sight:
         begin, last = 0, len(queries)
         for end in range(1, last + 1):
             longer = slice(begin, end + 1)
-            large = heads * (end + 1 - begin) * len(hull(queries[longer])) * len(hull(keys[longer])) > BLOCK
+            large = heads * (end + 1 - begin) * len(hull(queries[longer])) * len(hull(keys[longer])) > TILE
             if end == last or large or by_sample[begin] != by_sample[end] or self.shifts:
                 rows = slice(row[begin] * heads, (row[end - 1] + 1) * heads)
                 yield from self._cut(rows, by_sample[begin], queries[begin:end], keys[begin:end])
                 begin = end
 
-    def _cut(self, rows: slice, rate: float, queries: list[range], keys: list[range]) -> Iterator[Block]:
+    def _cut(self, rows: slice, rate: float, queries: list[range], keys: list[range]) -> Iterator[Tile]:
         every, all_keys = hull(queries), hull(keys)
         if not every or not all_keys:
             return
@@ -133,14 +133,14 @@ class Sight:
         pairs = pairs[:1] if len(set(pairs)) == 1 else pairs
         # a sample's query at t sees keys up to t + offset
         offsets = tuple(k.start - q.start + abs(len(q) - len(k)) if self.causal else all_keys.stop for q, k in pairs)
-        step = max(1, BLOCK // ((rows.stop - rows.start) * len(all_keys)))
+        step = max(1, TILE // ((rows.stop - rows.start) * len(all_keys)))
         for t in range(every.start, every.stop, step):
             stop = min(t + step, every.stop)
             seen = min(all_keys.stop, stop + max(offsets))
             if seen > all_keys.start:
                 alike = len(pairs) == 1 and seen <= t + offsets[0] + 1
-                told = None if alike else Seen(tuple(k for _, k in pairs), offsets)
-                yield Block(rows, slice(t, stop), slice(all_keys.start, seen), told, rate)
+                told = None if alike else VisibleKeys(tuple(k for _, k in pairs), offsets)
+                yield Tile(rows, slice(t, stop), slice(all_keys.start, seen), told, rate)
 
 
 def hull(each: list[range]) -> range:

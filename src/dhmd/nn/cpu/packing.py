@@ -1,6 +1,6 @@
 """Sequences without their padding: the real frames of one sample behind those of the other.
 
-Linear layers, norms and dropout then compute real frames alone. Attention is told where each sample is (`Sight.shifts`).
+Linear layers, norms and dropout then compute real frames alone. Attention is told where each sample is (`Visibility.shifts`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dhmd.nn.cpu.attention_mask import Masks, Sight, filled, hull, spans
+from dhmd.nn.cpu.attention_mask import Masks, Visibility, filled, hull, spans
 
 Move = Callable[[Tensor, Tensor, int], Tensor]
 
@@ -86,17 +86,17 @@ class Packed:
         return x.gather(1, places[None, :, :, None].expand(-1, -1, -1, x.shape[3]))
 
 
-def arrangement(sight: Sight, device: torch.device) -> tuple[Sight, Padded | Packed, Padded | Packed]:
+def arrangement(visibility: Visibility, device: torch.device) -> tuple[Visibility, Padded | Packed, Padded | Packed]:
     """How queries' and keys' sequences are best held, and who sees what then: packed where much is padding, and every query has a key."""
-    padded = sight, Padded(), Padded()
-    if device.type != "cpu" or torch.compiler.is_compiling() or all(m is None for m in (*sight.queries, *sight.keys)):
+    padded = visibility, Padded(), Padded()
+    if device.type != "cpu" or torch.compiler.is_compiling() or all(m is None for m in (*visibility.queries, *visibility.keys)):
         return padded
-    batch, n_q, n_k = sight.shape
-    queries = Packed(sight.queries, batch, n_q)
-    keys = queries if sight.keys is sight.queries else Packed(sight.keys, batch, n_k)
-    if sum(x.saved for x in {queries, keys}) < WORTH * batch or sight.none is not None:
+    batch, n_q, n_k = visibility.shape
+    queries = Packed(visibility.queries, batch, n_q)
+    keys = queries if visibility.keys is visibility.queries else Packed(visibility.keys, batch, n_k)
+    if sum(x.saved for x in {queries, keys}) < WORTH * batch or visibility.none is not None:
         return padded
-    return replace(sight, shifts=(queries.shifts, keys.shifts)), queries, keys
+    return replace(visibility, shifts=(queries.shifts, keys.shifts)), queries, keys
 
 
 def _last(masks: Masks, batch: int, length: int) -> Tensor:
