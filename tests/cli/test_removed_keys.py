@@ -29,6 +29,10 @@ def recorded_before(finished, tmp_path):
     [
         (["sizes=demo"], "sizes is now scale: scale=demo"),
         (["-m", "sizes=demo,full"], "sizes is now scale"),
+        (["optimisation.factor=0.3"], "optimisation.factor is now optimisation.scheduler.factor: optimisation.scheduler.factor=0.3"),
+        (["+optimisation.patience=3"], "optimisation.patience is now optimisation.scheduler.patience"),
+        (["objective.matching=infonce"], "objective.terms.heterogeneous_matching.loss=infonce"),
+        (["objective.orthogonality_axis=batch"], "objective.orthogonality_axis is now objective.terms.orthogonality.axis"),
     ],
 )
 def test_on_the_command_line_the_new_place_of_a_moved_key_is_said(typed, said, tmp_path, monkeypatch, capsys):

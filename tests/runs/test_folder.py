@@ -189,7 +189,7 @@ def test_other_tasks(tiny, tmp_path, no_figures, task, columns):
 def test_one_batch_can_be_learned_by_heart(tiny, tmp_path, no_figures):
     options = ["debug=overfit", "trainer.max_epochs=60", "optimisation.lr=0.01"]
     quiet = [
-        "optimisation.patience=60",
+        "optimisation.scheduler.patience=60",
         "model.dropout.attention=0",
         "model.dropout.memory=0",
         "model.dropout.embedding=0",
