@@ -50,7 +50,7 @@ def test_experiment(experiment, corpus):
     batch = next(iter(data.train_dataloader()))
     optimizer = module.optimisation.optimizer(module.network.parameter_groups())
     before = [p.detach().clone() for p in module.network.parameters()]
-    loss = module.objective(module(batch), batch.label)["total"]
+    loss = module.objective(module(batch), batch)["total"]
     module.optimisation.accumulation.batches = 1
     module.optimisation.accumulation.add(loss, torch.Tensor.backward, optimizer, last=True)
     assert math.isfinite(loss.item())
@@ -94,7 +94,11 @@ def test_reproductions_have_the_authors_values(experiment):
     assert (model["width"], model["heads"], model["layers"], found) == (width, heads, 4, kernels)
     dropout = {"relu": 0.0, "residual": 0.0, "output": 0.5, "memory": attention["language"], "embedding": embedding, "text": text}
     assert model["dropout"] == {"attention": attention, **dropout}
-    assert (config["data"]["batch_size"], optimisation["lr"], optimisation["patience"], optimisation["weight_decay"]) == (16, 1e-4, 5, 0)
+    assert (config["data"]["batch_size"], optimisation["lr"], optimisation["interval"]) == (16, 1e-4, "epoch")
+    adam = {"_target_": "torch.optim.Adam", "_partial_": True, "weight_decay": 0.0, "fused": True}
+    plateau = {"_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau", "_partial_": True, "mode": "min", "factor": 0.5, "patience": 5}
+    assert (optimisation["optimizer"], optimisation["scheduler"]) == (adam, plateau)
+    assert (optimisation["no_decay"], optimisation["group_weight_decay"]) == (False, {})
     assert (optimisation["accumulation"]["batches"], optimisation["accumulation"]["clip_value"]) == (10, 0.6)
     assert config["callbacks"]["early_stopping"]["patience"] == 10
     assert config["text_encoder"]["frozen"] is False

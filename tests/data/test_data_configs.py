@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from dhmd.app import compose
+from dhmd.config import to_plain
 from dhmd.data.catalog import identify, published_files
 from dhmd.data.module import FeatureDataModule
 from dhmd.data.synthetic.generator import SyntheticOptions
@@ -23,17 +23,16 @@ SIMS = ["sims_aligned", "sims_unaligned", "sims_v2"]
 
 
 def load(name: str) -> dict[str, Any]:
-    config: dict[str, Any] = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
-    if name in SIMS:  # which set the convention of metrics, too
-        assert config.pop("convention") == "sims"
-        config = config.pop("data")
+    whole: dict[str, Any] = to_plain(compose([f"data={name}", "seed=1", "run_dir=x"]))
+    assert whole["convention"] == ("sims" if name in SIMS else "mosi")
+    config: dict[str, Any] = whole["data"]
     assert config.pop("_target_") == "dhmd.data.module.FeatureDataModule"
-    assert config["seed"] == "${seed}"
-    return {**config, "seed": 1}
+    assert config["seed"] == 1
+    return config
 
 
 def test_the_data_sets_are_these() -> None:
-    assert sorted(p.stem for p in CONF.glob("*.yaml")) == NAMES
+    assert sorted(p.stem for p in CONF.glob("[!_]*.yaml")) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -71,7 +70,6 @@ def test_the_convention_follows_the_data_set() -> None:
 
 def test_the_demo_follows_its_config(cache: Path) -> None:
     config = load("demo")
-    config["synthetic"]["aligned"] = config["aligned"]  # an interpolation
     module = FeatureDataModule(**config)
     module.setup()
     assert module.description()["samples"] == {"train": 640, "valid": 160, "test": 320}

@@ -37,7 +37,7 @@ def learns(config: dict[str, Any]) -> tuple[Any, Any]:
     data = build_data(config, encoder, batch_size=4)
     module = build_module(config, encoder, data.spec)
     batch = next(iter(data.train_dataloader()))
-    loss = module.objective(module(batch), batch.label)["total"]
+    loss = module.objective(module(batch), batch)["total"]
     loss.backward()
     assert math.isfinite(loss.item())
     grads = [p.grad for p in module.parameters() if p.grad is not None]

@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 import dhmd
 from dhmd.batch import FeatureSpec
 from dhmd.config import conf_dir
-from dhmd.losses import Objective
 from dhmd.models import DecoupledDistillation
+from dhmd.training.build import build_objective
 
 DIMS = {"language": 12, "vision": 5, "acoustic": 4}
 LENGTHS = {"language": 9, "vision": 9, "acoustic": 9}
@@ -29,8 +29,7 @@ def _composed(model, *overrides):
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("train", overrides=[f"model={model}", *overrides])
     parts = {key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("model", "objective")}
-    for part in parts.values():
-        part.pop("_target_")
+    parts["model"].pop("_target_")
     return parts
 
 
@@ -43,7 +42,8 @@ def build(model, *overrides, spec=SPEC, small=True, seed=0):
     """Network and objective of a preset."""
     parts = configuration(model, *(SMALL if small else ()), *overrides)
     torch.manual_seed(seed)
-    return DecoupledDistillation(spec, **parts["model"]), Objective(spec.task, **parts["objective"])
+    network = DecoupledDistillation(spec, **parts["model"])
+    return network, build_objective(parts["objective"], spec, network)
 
 
 def batch(n=4, spec=SPEC, seed=0, real=None):
@@ -65,7 +65,7 @@ def idle(network, objective, spec=SPEC):
     """
     for seed in range(3):
         data = batch(7, spec=spec, seed=seed)  # odd: signs of L1 cannot cancel
-        objective(network(data), data.label)["total"].backward()
+        objective(network(data), data)["total"].backward()
     return [
         n for n, p in network.named_parameters() if p.grad is None or not (p.grad.ne(0).any() or (".unit." in n and n.endswith("bias")))
     ]

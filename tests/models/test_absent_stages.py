@@ -65,7 +65,7 @@ def run(*overrides):
     network, objective = build("dhmd", *overrides)
     data = batch()
     outputs = network(data)
-    terms = objective(outputs, data.label)
+    terms = objective(outputs, data)
     return network, outputs, terms, objective
 
 
@@ -134,9 +134,10 @@ def test_the_prediction_changes_with_the_codes(space):
 @pytest.mark.parametrize("matching", ["hinge", "infonce", "code_kl"])
 def test_encoders_learn_from_matching_exactly_when_detach_is_off(detach, matching):
     overrides = [f"model.{s}.dictionary.detach={detach}" for s in ("homogeneous", "heterogeneous")]
-    network, objective = build("dhmd", *overrides, f"objective.matching={matching}")
+    overrides += [f"objective.terms.{s}_matching.loss={matching}" for s in ("homogeneous", "heterogeneous")]
+    network, objective = build("dhmd", *overrides)
     data = batch()
-    terms = objective(network(data), data.label)
+    terms = objective(network(data), data)
     (terms["homogeneous_matching"] + terms["heterogeneous_matching"]).backward()
     encoders = [network.decoupling.shared.weight, *network.heterogeneous.attention.parameters()]
     assert all((p.grad is None or p.grad.eq(0).all()) == (detach == "true") for p in encoders)

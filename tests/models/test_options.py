@@ -7,17 +7,17 @@ from presets import NO_DROPOUT, SPEC, batch, build, configuration
 
 from dhmd.batch import FeatureSpec, edge_pairs
 from dhmd.errors import UsageError
-from dhmd.losses import Objective
 from dhmd.losses.matching import code_divergence_loss
 from dhmd.models import DecoupledDistillation, TextOnly
 from dhmd.nn.temporal import Flatten, MaskedMean
+from objectives import objective_of
 
 
 def outputs_of(*overrides, model="dmd", data=None):
     network, objective = build(model, *NO_DROPOUT, *overrides)
     data = batch() if data is None else data
     outputs = network(data)
-    return network, outputs, objective(outputs, data.label)
+    return network, outputs, objective(outputs, data)
 
 
 def test_causal_last_step_sees_all_but_earlier_ones_do_not():
@@ -78,9 +78,9 @@ def test_heterogeneous_representation_repels_or_imitates():
     edges, values = outputs.heterogeneous.edges, outputs.heterogeneous.representations
     cos = torch.stack([torch.cosine_similarity(values[s], values[t]).clamp(min=0) for t, s in edges.pairs], 1)
     torch.testing.assert_close(terms["heterogeneous_representation"], 10 * (edges.distillation * cos).mean(0).sum())
-    _, _, terms = outputs_of("objective.heterogeneous_representation=repel_mean")
+    _, _, terms = outputs_of("objective.terms.heterogeneous_representation.kind=repel_mean")
     torch.testing.assert_close(terms["heterogeneous_representation"], 10 * (edges.distillation.mean(0) * cos.mean(0)).sum())
-    _, _, terms = outputs_of("objective.heterogeneous_representation=imitate")
+    _, _, terms = outputs_of("objective.terms.heterogeneous_representation.kind=imitate")
     distance = torch.stack([(values[s] - values[t]).abs().sum(1) for t, s in edges.pairs], 1)
     torch.testing.assert_close(terms["heterogeneous_representation"], 10 * (edges.distillation * distance).mean(0).sum())
 
@@ -146,9 +146,8 @@ def test_weights_of_the_objective_are_the_authors():
     torch.testing.assert_close(terms["total"], total)
     assert weights["homogeneous_matching"] == weights["heterogeneous_matching"] == 0.1
     _, _, terms = outputs_of(model="dhmd")
-    without = {**weights, "homogeneous_matching": 0.0, "heterogeneous_matching": 0.0}
-    network, _ = build("dhmd", *NO_DROPOUT)
-    rest = Objective(weights=without)(network(batch()), batch().label)["total"]
+    _, _, without = outputs_of("objective.weights.homogeneous_matching=0", "objective.weights.heterogeneous_matching=0", model="dhmd")
+    rest = without["total"]
     torch.testing.assert_close(
         terms["total"] - rest, 0.1 * (terms["homogeneous_matching"] + terms["heterogeneous_matching"]), rtol=1e-3, atol=1e-5
     )
@@ -166,7 +165,7 @@ def test_weights_of_the_objective_are_the_authors():
 def test_code_divergence_follows_the_edges_of_its_space(override, weights):
     key = "model.heterogeneous.distillation"
     change = f"{key}=null" if override is None else f"{key}.{override}"
-    _, outputs, terms = outputs_of(change, "objective.matching=code_kl", model="dhmd")
+    _, outputs, terms = outputs_of(change, "objective.terms.heterogeneous_matching.loss=code_kl", model="dhmd")
     space = outputs.heterogeneous
     expected = code_divergence_loss(edge_pairs(MODALITIES), weights(space.edges), space.activations)
     torch.testing.assert_close(terms["heterogeneous_matching"], expected)
@@ -174,10 +173,13 @@ def test_code_divergence_follows_the_edges_of_its_space(override, weights):
 
 
 def test_infonce_learns_its_scale():
-    network, objective = build("dhmd", "objective.matching=infonce")
-    objective(network(batch()), batch().label)["total"].backward()
-    assert objective.log_scale.exp().item() == pytest.approx(1 / 0.07)
-    assert objective.log_scale.grad is not None
+    network, objective = build("dhmd", *(f"objective.terms.{s}_matching.loss=infonce" for s in ("homogeneous", "heterogeneous")))
+    objective(network(batch()), batch())["total"].backward()
+    for space in ("homogeneous", "heterogeneous"):
+        log_scale = objective.terms[f"{space}_matching"].log_scale
+        assert log_scale.exp().item() == pytest.approx(1 / 0.07)
+        assert log_scale.grad is not None
+        assert any(log_scale is p for p in objective.parameter_groups()["dictionaries"])
 
 
 def test_text_only_reads_language_alone():
@@ -187,7 +189,7 @@ def test_text_only_reads_language_alone():
     assert torch.equal(network(data).prediction, network(other).prediction)
     mean = data.features["language"][1, :4].mean(0)
     torch.testing.assert_close(network(data).prediction[1], network.head(mean))
-    terms = Objective(weights={"task_fused": 1.0})(network(data), data.label)
+    terms = objective_of(SPEC, network=network)(network(data), data)
     assert terms.keys() == {"task_fused", "total"}
     with pytest.raises(UsageError, match="reads the modality 'language'; the data has vision, acoustic"):
         TextOnly(FeatureSpec({"vision": 2, "acoustic": 3}, {"vision": 4, "acoustic": 4}))
@@ -234,16 +236,33 @@ def test_wrong_options_are_told(options, message):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("override", "message"),
     [
-        ({"weights": {"tasks": 1.0}}, "objective.weights.tasks: no such term; expected among task_fused"),
-        ({"weights": {}, "matching": "l2"}, "objective.matching: found 'l2'; expected one of hinge, infonce, code_kl"),
-        ({"weights": {}, "orthogonality_axis": "time"}, "objective.orthogonality_axis: found 'time'"),
+        ("+objective.weights.tasks=1.0", "objective.weights.tasks: no such term; expected among task_fused, task_shared"),
+        (
+            "objective.terms.homogeneous_matching.loss=l2",
+            "objective.terms.homogeneous_matching.loss: found 'l2', expected hinge or infonce or code_kl",
+        ),
+        ("objective.terms.orthogonality.axis=time", "objective.terms.orthogonality.axis: found 'time', expected features or batch"),
+        (
+            "objective.terms.heterogeneous_representation.kind=mean",
+            "objective.terms.heterogeneous_representation.kind: found 'mean', expected imitate or repel or repel_mean",
+        ),
+        (
+            "objective.terms.heterogeneous_logit.space=hetero",
+            "objective.terms.heterogeneous_logit.space: found 'hetero', expected homogeneous or heterogeneous",
+        ),
+        ("objective.terms.margin.margin=wide", "objective.terms.margin.margin: found 'wide', expected a number"),
+        ("+objective.terms.margin.scale=2", "dhmd.losses.Margin: got an unexpected keyword argument 'scale'"),
+        ("objective.task.regression=l2", "objective.task.regression: found 'l2', expected l1 or mse"),
+        ("objective.task.label_smoothing=0.1", "objective.task: class_weights and label_smoothing are for tasks with classes"),
+        ("objective.weights.margin=true", "objective.weights.margin: found True; expected a number"),
+        ("~objective.weights.margin", "objective.weights.margin: not set; each term needs its weight"),
     ],
 )
-def test_wrong_objectives_are_told(options, message):
+def test_wrong_objectives_are_told(override, message):
     with pytest.raises(UsageError) as caught:
-        Objective(**options)
+        objective_of(SPEC, override)
     assert message in str(caught.value)
 
 

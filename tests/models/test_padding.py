@@ -22,7 +22,7 @@ def everything(network, objective, data):
     """All that a network says of its samples, and the terms of its objective."""
     with torch.no_grad():
         o = network(data)
-        terms = objective(o, data.label)
+        terms = objective(o, data)
     found = {"prediction": o.prediction, "shared_logits": o.shared_logits, **terms}
     for name, space in o.spaces.items():
         for part in ("pooled", "logits", "representations", "activations", "codes"):
@@ -71,7 +71,7 @@ def test_a_modality_without_a_frame_gives_finite_numbers_and_gradients():
     features["vision"] = torch.zeros_like(features["vision"])
     data = dhmd.FeatureBatch.from_arrays(**features, label=data.label)
     outputs = network(data)
-    objective(outputs, data.label)["total"].backward()
+    objective(outputs, data)["total"].backward()
     assert outputs.prediction.isfinite().all()
     assert outputs.heterogeneous.codes["vision"].isfinite().all()
     assert all(p.grad.isfinite().all() for p in network.parameters())

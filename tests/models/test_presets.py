@@ -43,9 +43,15 @@ def test_dmd_authors_differs_from_dmd_where_the_table_says():
     dmd, authors = configuration("dmd"), configuration("dmd_authors")
     changed = {k for k in dmd["model"] if dmd["model"][k] != authors["model"][k]}
     assert changed == {"padding", "causal", "decoupling"}
-    assert {k for k in dmd["objective"] if dmd["objective"][k] != authors["objective"][k]} == {
-        "orthogonality_axis",
-        "heterogeneous_representation",
+    assert {k for k in dmd["objective"] if dmd["objective"][k] != authors["objective"][k]} == {"terms"}
+    assert dmd["objective"]["terms"].keys() == authors["objective"]["terms"].keys()
+    assert {name: term for name, term in authors["objective"]["terms"].items() if term != dmd["objective"]["terms"][name]} == {
+        "orthogonality": {"_target_": "dhmd.losses.Orthogonality", "axis": "batch"},
+        "heterogeneous_representation": {
+            "_target_": "dhmd.losses.RepresentationDistillation",
+            "space": "heterogeneous",
+            "kind": "repel_mean",
+        },
     }
 
 

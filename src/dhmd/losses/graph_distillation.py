@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dhmd.batch import FeatureBatch, Pairs
 from dhmd.losses.decoupling import cosine
-from dhmd.losses.stages import space_of
+from dhmd.losses.stages import SpaceName, space_of
 from dhmd.outputs import Outputs
 
 REGULARITY = 10.0
@@ -60,7 +60,7 @@ class Regularity:
         space: ``homogeneous`` or ``heterogeneous``.
     """
 
-    def __init__(self, space: str) -> None:
+    def __init__(self, space: SpaceName) -> None:
         self.space = space
 
     def __call__(self, outputs: Outputs, batch: FeatureBatch) -> Tensor | None:
@@ -78,7 +78,7 @@ class LogitDistillation:
         space: ``homogeneous`` or ``heterogeneous``.
     """
 
-    def __init__(self, space: str) -> None:
+    def __init__(self, space: SpaceName) -> None:
         self.space = space
 
     def __call__(self, outputs: Outputs, batch: FeatureBatch) -> Tensor | None:
@@ -97,7 +97,7 @@ class RepresentationDistillation:
         kind: ``imitate``, `imitation_loss` (the paper's text); ``repel``, `repulsion_loss` by sample; ``repel_mean``, as the authors' code.
     """
 
-    def __init__(self, space: str, kind: Literal["imitate", "repel", "repel_mean"] = "imitate") -> None:
+    def __init__(self, space: SpaceName, kind: Literal["imitate", "repel", "repel_mean"] = "imitate") -> None:
         self.space, self.kind = space, kind
 
     def __call__(self, outputs: Outputs, batch: FeatureBatch) -> Tensor | None:

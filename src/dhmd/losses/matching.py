@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dhmd.batch import FeatureBatch, FeatureSpec, Pairs, edge_pairs
 from dhmd.losses.margin import margin_loss
-from dhmd.losses.stages import space_of
+from dhmd.losses.stages import SpaceName, space_of
 from dhmd.outputs import Outputs
 
 if TYPE_CHECKING:
@@ -84,7 +84,9 @@ class Matching(nn.Module):
 
     group = "dictionaries"
 
-    def __init__(self, spec: FeatureSpec, space: str, loss: Literal["hinge", "infonce", "code_kl"] = "hinge", margin: float = 0.15) -> None:
+    def __init__(
+        self, spec: FeatureSpec, space: SpaceName, loss: Literal["hinge", "infonce", "code_kl"] = "hinge", margin: float = 0.15
+    ) -> None:
         super().__init__()
         self.task, self.space, self.loss, self.margin = spec.task, space, loss, margin
         if loss == "infonce":
