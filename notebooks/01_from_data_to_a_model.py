@@ -139,7 +139,7 @@ import dhmd
 predictor = dhmd.load(result.run_dir)
 keys = {"language": "text", "vision": "vision", "acoustic": "audio"}
 found = predictor.predict(**{modality: corpus["test"][key] for modality, key in keys.items()})
-print("prediction", found.prediction.shape, "| heterogeneous space, who teaches whom:", found.edges["heterogeneous"].pairs)
+print("prediction", found.prediction.shape, "| heterogeneous space, who teaches whom:", found.edges["heterogeneous"].names)
 recorded = columns["prediction"][test].astype(float)
 print("as recorded:", np.allclose(found.prediction[:, 0], recorded, atol=1e-4))
 

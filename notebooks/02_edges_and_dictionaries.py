@@ -50,16 +50,16 @@ for ablation in ("full", "prior_off"):
 records = {name: run.record() for name, run in runs.items()}
 for name, record in records.items():
     for space, edges in record.edges.items():
-        print(f"{name}, {space} space; weights {edges.test.shape}")
+        print(f"{name}, {space} space; weights {edges.weights.shape}")
         for i, (teacher, student) in enumerate(edges.pairs):
             prior = "no prior" if edges.prior is None else f"prior {edges.prior[i]:.3f}"
-            print(f"  {teacher:>8} -> {student:8} mean {edges.test[:, i].mean():.3f}  sd {edges.test[:, i].std():.3f}  {prior}")
+            print(f"  {teacher:>8} -> {student:8} mean {edges.weights[:, i].mean():.3f}  sd {edges.weights[:, i].std():.3f}  {prior}")
 
 # %%
 figure, axes = plt.subplots(figsize=(6, 2.8), layout="constrained")
 for (name, record), colour in zip(records.items(), ("#0072B2", "#D55E00"), strict=True):
     edges = record.edges["heterogeneous"]
-    weights = edges.test[:, edges.pairs.index(("language", "acoustic"))]
+    weights = edges.weights[:, edges.pairs.index(("language", "acoustic"))]
     axes.hist(weights, bins=np.linspace(0, 0.65, 53), color=colour, alpha=0.7, label=name)
 axes.set(xlabel="weight of language → acoustic, heterogeneous space (synthetic data)", ylabel="test samples")
 _ = axes.legend(frameon=False)
@@ -114,7 +114,7 @@ edges_by_class(record.edges["heterogeneous"], record.label, "regression", "Edge 
 planted = runs["prior_off"].config["data"]["synthetic"].get("reliability", {"language": 0.8, "vision": 0.4, "acoustic": 0.6})
 for name, record in records.items():
     for space, edges in record.edges.items():
-        share = {m: sum(edges.test[:, i].mean() for i, (teacher, _) in enumerate(edges.pairs) if teacher == m) for m in planted}
+        share = {m: sum(edges.weights[:, i].mean() for i, (teacher, _) in enumerate(edges.pairs) if teacher == m) for m in planted}
         print(f"{name:10} {space:14}", "  ".join(f"{m} {share[m]:.2f} (planted {planted[m]})" for m in share))
 
 # %% [markdown]

@@ -134,7 +134,7 @@ _ = panels[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 # %%
 for space, edges in found.edges.items():
     received = {
-        m: sum(edges.weights[:, i].mean() for i, pair in enumerate(edges.pairs) if pair.startswith(f"{m}->")) for m in predictor.modalities
+        m: sum(edges.weights[:, i].mean() for i, (teacher, _) in enumerate(edges.pairs) if teacher == m) for m in predictor.modalities
     }
     print(f"{space:14} share of teaching:", "  ".join(f"{m} {x:.2f}" for m, x in received.items()))
 used = found.active["heterogeneous"]["gaze"]

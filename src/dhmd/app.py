@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
-import yaml
+from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -19,7 +19,8 @@ from omegaconf.errors import OmegaConfBaseException
 from dhmd.config import closest, conf_dir
 from dhmd.config_guard import guarded_composition
 from dhmd.errors import DhmdError, RunError, UsageError
-from dhmd.runs.upgrade import REMOVED
+from dhmd.runs.upgrade import old_key_message
+from dhmd.sweeps.naming import quoted
 
 WITH_VALUE = frozenset(
     {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--info", "-i"}
@@ -28,6 +29,8 @@ VERBS = (
     *("train", "evaluate", "predict", "export", "import-dmd", "show", "analyse", "probe"),
     *("report", "results", "sweep", "sync", "reproduce", "data"),
 )
+RESUMED = "resumed"
+"""Name of the primary configuration when a run is continued: its own."""
 _typed: list[str] = []
 _begun = False  # whether Hydra has made a job's folder and called us
 _failed: DhmdError | None = None  # what a single job raised: from Hydra it would come behind a line about overrides
@@ -142,22 +145,22 @@ def _flags_last(arguments: Sequence[str]) -> list[str]:
 
 
 def _resumed(arguments: list[str]) -> list[str]:
-    """``resume=RUN``: compose from the run's own config.yaml and continue in its folder."""
+    """``resume=RUN``: compose from the run's own configuration, in today's form, and continue in its folder."""
+    from dhmd.runs.folder import RunFolder
+
     for i, argument in enumerate(arguments):
         key, _, value = argument.partition("=")
         if key == "resume" and value.lower() not in ("true", "false"):
             if {"-m", "--multirun"} & set(arguments):
                 raise UsageError(f"resume={value}: one run is continued, without -m; a sweep goes on by its own command")
-            run = Path(value).absolute()
-            if not (run / "config.yaml").is_file():
+            run = RunFolder(Path(value).absolute())
+            if not run.started:
                 raise UsageError(f"resume={value}: not a run folder; expected config.yaml in it")
-            try:
-                recorded = yaml.safe_load((run / "config.yaml").read_text())
-            except (yaml.YAMLError, UnicodeDecodeError) as error:
-                raise RunError(f"{run / 'config.yaml'}: damaged: {str(error).splitlines()[0]}") from error
-            if not isinstance(recorded, dict) or "hydra" in recorded:
-                raise RunError(f"{run / 'config.yaml'}: not the configuration of a run; expected a mapping of ours without a key 'hydra'")
-            own = [f"--config-dir={run}", "--config-name=config", "resume=true", f"run_dir='{run}'", f"hydra.run.dir='{run}'"]
+            config = run.config()
+            if "hydra" in config:
+                raise RunError(f"{run.config_file}: not the configuration of a run; expected a mapping of ours without a key 'hydra'")
+            ConfigStore.instance().store(RESUMED, config, provider="dhmd")
+            own = [f"--config-name={RESUMED}", "resume=true", f"hydra.run.dir={quoted(run.path)}"]
             arguments[i : i + 1] = [*own, "hydra.job.name=train", "hydra/job_logging=stdout", "hydra.output_subdir=null"]
     return arguments
 
@@ -182,8 +185,8 @@ def _user_errors(arguments: Sequence[str]) -> Iterator[None]:
         cause = error.__cause__
         if isinstance(cause, DhmdError):  # what a sweeper or launcher of ours said of its options
             raise cause from error
-        if removed := REMOVED.get(_refused_key(str(error))):
-            raise UsageError(f"{_refused_key(str(error))} {removed[1]}") from error
+        if said := old_key_message(_refused_key(str(error)), arguments):
+            raise UsageError(said) from error
         detail = f" ({_first_line(cause)})" if isinstance(cause, OmegaConfBaseException) else ""
         raise UsageError(f"{_first_line(error)}{detail}{_near_override(str(error))}") from error
 

@@ -196,7 +196,7 @@ def _predict(options: argparse.Namespace) -> None:
     from dhmd.runs.folder import RunFolder
 
     run = RunFolder(options.run_folder)
-    if run.started and not run.finished and not run.imported_file.exists():
+    if run.started and not run.finished and not run.imported:
         print(f"dhmd: {run.path} has not finished training: predictions are those of its best epoch so far", file=sys.stderr)
 
     n = predict_file(options.run_folder, options.input, options.output, options.split, options.batch_size, options.device)

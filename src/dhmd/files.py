@@ -1,7 +1,8 @@
-"""Files that are whole or not there, JSON files that hold an object, and locks that end with their process."""
+"""Files that are whole or not there, JSON that holds an object or has a digest, and locks that end with their process."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -71,6 +72,11 @@ def read_object(path: Path, missing: str, wrong: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RunError(f"{path}: found a {type(content).__name__}, expected an object; {wrong}")
     return content
+
+
+def json_sha256(content: Any) -> str:
+    """Return the SHA-256 of plain content, written as JSON with sorted keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def in_use(path: Path) -> bool:

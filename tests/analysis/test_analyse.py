@@ -85,9 +85,9 @@ def test_tables_and_arrays_hold_the_record(tmp_path, undrawn):
     record = read_run(run).record()
     samples = table(folder / "edges_samples.csv")
     weights = np.array([float(row["weight"]) for row in samples if row["space"] == "homogeneous"]).reshape(40, 6)
-    np.testing.assert_array_equal(weights, record.edges["homogeneous"].test)
+    np.testing.assert_array_equal(weights, record.edges["homogeneous"].weights)
     classes = [row for row in table(folder / "edges_classes.csv") if row["class"] == "all" and row["space"] == "heterogeneous"]
-    np.testing.assert_allclose([float(r["mean"]) for r in classes], record.edges["heterogeneous"].test.mean(axis=0))
+    np.testing.assert_allclose([float(r["mean"]) for r in classes], record.edges["heterogeneous"].weights.mean(axis=0))
     np.testing.assert_allclose([float(r["prior"]) for r in classes], record.edges["heterogeneous"].prior)
     epochs = table(folder / "edges_epochs.csv")
     there = {str(c) for c, share in zip(record.training.classes, record.training.share, strict=True) if share > 0}
@@ -102,7 +102,7 @@ def test_tables_and_arrays_hold_the_record(tmp_path, undrawn):
         assert file["samples/id"].asstr()[0] == "video0$_$0"
         assert file["samples/video"].asstr()[8] == "video1"
         assert file["edges/homogeneous/pairs"].asstr()[0] == "vision->language"
-        np.testing.assert_array_equal(file["edges/homogeneous/samples"], record.edges["homogeneous"].test)
+        np.testing.assert_array_equal(file["edges/homogeneous/samples"], record.edges["homogeneous"].weights)
         np.testing.assert_array_equal(file["embeddings/heterogeneous/vision"], record.embeddings["heterogeneous"]["vision"])
         assert file["activations_by_epoch/homogeneous/vision"].shape == (5, 512)
         assert file["projections/homogeneous/pca"].shape == file["projections/homogeneous/tsne"].shape == (120, 2)

@@ -119,7 +119,7 @@ def test_arrows_carry_the_weights(tmp_path):
     figure = dict(figures(run))["edge_graphs"]
     learned, prior = figure.axes[:2]
     record = run.record().edges["homogeneous"]
-    for axes, weights in ((learned, record.test.mean(axis=0)), (prior, record.prior)):
+    for axes, weights in ((learned, record.weights.mean(axis=0)), (prior, record.prior)):
         written = sorted(t.get_text() for t in axes.texts if t.get_text()[0].isdigit())
         assert written == sorted(f"{w:.2f}" for w in weights)
         widths = [p.get_linewidth() for p in axes.patches if isinstance(p, matplotlib.patches.FancyArrowPatch)]

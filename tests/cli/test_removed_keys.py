@@ -1,4 +1,4 @@
-"""Keys that configurations no longer have: refused when they are typed, dropped from what earlier runs recorded."""
+"""Keys that configurations no longer have: refused when they are typed, rewritten in what earlier runs recorded."""
 
 import shutil
 
@@ -6,11 +6,9 @@ import pytest
 import yaml
 
 from dhmd.cli import main
-from dhmd.errors import UsageError
 from dhmd.results.summary import entry_of
 from dhmd.runs.folder import RunFolder
 from dhmd.runs.reader import read_run
-from dhmd.runs.upgrade import without_removed
 from tiny_runs import DICTIONARIES, TINY
 
 RECORDED = {"replicas": 1, "beside": None}
@@ -26,17 +24,22 @@ def recorded_before(finished, tmp_path):
     return folder
 
 
-def test_recorded_values_are_dropped_and_nothing_else_changes():
-    config = {"seed": 1, "trainer": {"max_epochs": 2, **RECORDED}}
-    assert without_removed(config) == {"seed": 1, "trainer": {"max_epochs": 2}}
-    assert config["trainer"].keys() == {"max_epochs", *RECORDED}
-    assert without_removed({"trainer": None}) == {"trainer": None}
-
-
-@pytest.mark.parametrize("value", [{"replicas": 2}, {"replicas": True}, {"replicas": None}, {"beside": ["seed-2"]}])
-def test_other_values_are_refused(value):
-    with pytest.raises(UsageError, match=f"trainer.{next(iter(value))}: found .* was removed"):
-        without_removed({"trainer": value})
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["sizes=demo"], "sizes is now scale: scale=demo"),
+        (["-m", "sizes=demo,full"], "sizes is now scale"),
+        (["optimisation.factor=0.3"], "optimisation.factor is now optimisation.scheduler.factor: optimisation.scheduler.factor=0.3"),
+        (["+optimisation.patience=3"], "optimisation.patience is now optimisation.scheduler.patience"),
+        (["objective.matching=infonce"], "objective.terms.heterogeneous_matching.loss=infonce"),
+        (["objective.orthogonality_axis=batch"], "objective.orthogonality_axis is now objective.terms.orthogonality.axis"),
+    ],
+)
+def test_on_the_command_line_the_new_place_of_a_moved_key_is_said(typed, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *TINY, *DICTIONARIES, *typed]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.rglob("config.yaml"))
 
 
 @pytest.mark.parametrize("typed", [["trainer.replicas=4"], ["+trainer.replicas=4"], ["-m", "trainer.replicas=1,2"], ["~trainer.beside"]])

@@ -111,7 +111,7 @@ def check_run(case: Case, run: Path, features: Path, arrays: dict[str, np.ndarra
     for name in ("prediction", *columns):
         np.testing.assert_allclose(given[name][:, 0], [float(r[name]) for r in rows], atol=1e-4)
     found = predictor.predict(**{m: arrays[m] for m in case.modalities})
-    assert all(edges.pairs == pairs and edges.weights.shape == (SIZES["n_test"], len(pairs)) for edges in found.edges.values())
+    assert all(edges.names == pairs and edges.weights.shape == (SIZES["n_test"], len(pairs)) for edges in found.edges.values())
     assert set(found.activations["homogeneous"]) == set(case.modalities)
     with pytest.raises(dhmd.errors.DataError, match=f"{case.modalities[-1]}"):
         predictor.predict(**{m: arrays[m] for m in case.modalities[:-1]})
@@ -254,7 +254,7 @@ def test_what_cannot_be_is_refused(overrides: list[str], status: int, words: str
 def test_every_modality_is_inside_the_graph_of_edges(names: tuple[str, ...]) -> None:
     pairs = edge_pairs(names)
     weights = np.full((1, len(pairs)), 1 / len(pairs))
-    figure = edge_graphs({"homogeneous": EdgeRecord(pairs, weights[0], None, weights)}, "title")
+    figure = edge_graphs({"homogeneous": EdgeRecord(pairs, weights[0], weights=weights)}, "title")
     for axes in figure.axes:
         (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
         circles = [p for p in axes.patches if isinstance(p, Circle)]

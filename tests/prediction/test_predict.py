@@ -120,7 +120,7 @@ def test_what_a_prediction_holds(predictor, arrays):
     assert (len(found), found.prediction.shape) == (10, (10, 1))
     for space in SPACES:
         assert list(found.unimodal[space]) == list(MODALITIES)
-        assert found.edges[space].pairs[0] == "vision->language"
+        assert found.edges[space].pairs[0] == ("vision", "language")
         np.testing.assert_allclose(found.edges[space].weights.sum(1), 1, rtol=1e-5)
         assert all(isinstance(x, np.ndarray) for x in found.unimodal[space].values())
         for m in MODALITIES:

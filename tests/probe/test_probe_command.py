@@ -9,7 +9,7 @@ import pytest
 
 from dhmd.cli import main
 from dhmd.probe.cli import QUESTIONS, measure_runs
-from dhmd.probe.measure import flat
+from dhmd.runs.identity import flattened
 from dhmd.runs.reader import read_run
 from dhmd.training.train import train
 from fabricated import make_run
@@ -53,7 +53,7 @@ def test_recorded_numbers_are_those_of_the_runs(probed, runs):
     found = record["full_1"]
     assert found["metrics_sha256"] == run.metrics_sha256
     assert found["values"]["stages"]["mae"] == pytest.approx(run.test["mae"], abs=1e-6)
-    weights = run.record().edges["homogeneous"].test.mean(axis=0)
+    weights = run.record().edges["homogeneous"].weights.mean(axis=0)
     assert list(found["values"]["edges"]["homogeneous"].values()) == pytest.approx(weights.tolist(), abs=1e-6)
     used = (run.record().activations["heterogeneous"]["vision"] > 0).any(axis=0).sum()
     assert found["values"]["entries"]["used"]["heterogeneous"]["vision"] == used
@@ -103,8 +103,8 @@ def test_networks_without_spaces_and_without_decoupling_answer_what_they_can(tin
     train(tiny(tmp_path / "a/no_decoupling", "ablation=no_decoupling"))
     assert main(["probe", str(tmp_path / "a"), "-o", str(tmp_path / "out")]) == 0
     kinds = {
-        entry["run"]: {path.split("/")[0] for path in flat(entry["values"])}
-        | {path.split("/")[1] for path in flat(entry["values"]["readability"])}
+        entry["run"]: {path.split("/")[0] for path in flattened(entry["values"], "/")}
+        | {path.split("/")[1] for path in flattened(entry["values"]["readability"], "/")}
         for entry in json.loads((tmp_path / "out/probe.json").read_text())["runs"]
     }
     assert kinds["a/text_only"] == {"readability", "content", "oracle", "stages", "features"}

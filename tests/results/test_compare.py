@@ -11,10 +11,10 @@ import pytest
 
 from dhmd.errors import RunError, UsageError
 from dhmd.evaluation.statistics import holm
+from dhmd.files import json_sha256
 from dhmd.results import compare
 from dhmd.results.cli import main
 from dhmd.results.record import check_runs, record_of, render
-from dhmd.results.summary import _sha256
 from dhmd.runs.reader import read_run, read_runs
 from fabricated import cells, make_run
 
@@ -177,7 +177,7 @@ def test_an_edited_comparison_or_interval_is_found(runs, part):
 
 def sealed_again(record):
     for part in ("comparisons", "bootstrap"):
-        record[part] = [{**(c := {k: v for k, v in one.items() if k != "digest"}), "digest": _sha256(c)} for one in record[part]]
+        record[part] = [{**(c := {k: v for k, v in one.items() if k != "digest"}), "digest": json_sha256(c)} for one in record[part]]
     return record
 
 

@@ -115,7 +115,7 @@ def test_evaluation_on_another_file_of_the_same_kind(finished, tmp_path):
     other = tmp_path / "other.pkl"
     write_pickle(other, SyntheticOptions(n_train=24, n_valid=10, n_test=12, length=12, seed=3))
     found = evaluate(finished, data_path=other)
-    assert len(found.collected.ids) == 12
+    assert len(found.predictions.ids) == 12
     assert found.synthetic
 
 
@@ -189,7 +189,7 @@ def test_other_tasks(tiny, tmp_path, no_figures, task, columns):
 def test_one_batch_can_be_learned_by_heart(tiny, tmp_path, no_figures):
     options = ["debug=overfit", "trainer.max_epochs=60", "optimisation.lr=0.01"]
     quiet = [
-        "optimisation.patience=60",
+        "optimisation.scheduler.patience=60",
         "model.dropout.attention=0",
         "model.dropout.memory=0",
         "model.dropout.embedding=0",

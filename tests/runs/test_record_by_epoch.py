@@ -6,7 +6,7 @@ import pytest
 
 from dhmd.batch import MODALITIES
 from dhmd.errors import RunError
-from dhmd.runs.arrays import read_record
+from dhmd.runs.arrays import read_record, write_record
 from fabricated import make_run
 
 
@@ -46,3 +46,17 @@ def test_rows_that_are_no_classes_are_told(tmp_path, name, shape):
         file[name] = np.ones(shape)
     with pytest.raises(RunError, match=rf"record\.h5: found classes .*{name}.*expected \(7,\)"):
         read_record(path)
+
+
+def test_what_is_read_is_written_again(tmp_path):
+    path = with_classes(tmp_path / "a")
+    write_record(tmp_path / "again.h5", read_record(path))
+    with h5py.File(path) as before, h5py.File(tmp_path / "again.h5") as after:
+        names = []
+        before.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        for name in names:
+            assert (before[name].dtype, before[name].shape) == (after[name].dtype, after[name].shape), name
+            np.testing.assert_array_equal(before[name][()], after[name][()])
+        found = []
+        after.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
+        assert sorted(found) == sorted(names)

@@ -36,7 +36,7 @@ def test_the_record_in_the_papers_order(tmp_path):
     assert [f"{teacher}->{student}" for teacher, student in edges.pairs] == PAIRS
     assert edges.prior.shape == (6,)
     assert edges.validation.shape == (12, 6)
-    assert edges.test.shape == (120, 6)
+    assert edges.weights.shape == (120, 6)
     assert record.label.shape == (120,)
     assert record.prediction.shape == (120, 1)
 
@@ -51,7 +51,7 @@ def test_fixed_edges_have_a_prior_alone(tmp_path):
     with h5py.File(folder / "record.h5", "a") as file:
         del file["edges/homogeneous/validation"], file["edges/homogeneous/test"]
     edges = read_run(folder).record().edges["homogeneous"]
-    assert edges.validation is edges.test is None
+    assert edges.validation is edges.weights is None
     assert edges.prior is not None
 
 

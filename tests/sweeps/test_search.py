@@ -189,9 +189,9 @@ def test_a_folder_takes_one_search(change, here, trials, capsys):
 
 
 def test_the_command_line_wins_over_the_file(here, trials):
-    assert search("optimisation.weight_decay=choice(0.0,1e-4)", "model.homogeneous.dictionary.entries=32", n=1) == 0
+    assert search("optimisation.optimizer.weight_decay=choice(0.0,1e-4)", "model.homogeneous.dictionary.entries=32", n=1) == 0
     (row,) = table(here / "s")
-    assert row["optimisation.weight_decay"] in ("0.0", "0.0001")
+    assert row["optimisation.optimizer.weight_decay"] in ("0.0", "0.0001")
     assert "model.homogeneous.dictionary.entries" not in row
     overrides = json.loads((here / "s" / "sweep.json").read_text())["jobs"]["trial-0000"]
     assert "model.homogeneous.dictionary.entries=32" in overrides

@@ -89,12 +89,12 @@ def test_tables_show_edges_against_the_prior_by_sample_and_the_most_active_entri
     edges = record.edges["heterogeneous"]
     name = ("heterogeneous", "all", *edges.pairs[0])
     (first,) = [r for r in tables["edges"] if (r["space"], r["class"], r["teacher"], r["student"]) == name]
-    assert first["mean"] == pytest.approx(edges.test[:, 0].mean())
-    assert first["difference"] == pytest.approx(edges.test[:, 0].mean() - edges.prior[0])
+    assert first["mean"] == pytest.approx(edges.weights[:, 0].mean())
+    assert first["difference"] == pytest.approx(edges.weights[:, 0].mean() - edges.prior[0])
     rows = [r for r in tables["edges_by_sample"] if r["space"] == "heterogeneous"]
     assert [r["id"] for r in rows] == list(record.ids)
     teacher, student = edges.pairs[1]
-    assert [r[f"{teacher}->{student}"] for r in rows] == pytest.approx(edges.test[:, 1])
+    assert [r[f"{teacher}->{student}"] for r in rows] == pytest.approx(edges.weights[:, 1])
     assert {r["rank"] for r in tables["top_activations"]} == set(range(1, 11))
 
 

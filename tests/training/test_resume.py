@@ -97,7 +97,12 @@ def test_stop_inside_an_accumulation_window(stopped_and_resumed, kind, batch):
 @pytest.mark.slow
 def test_stop_after_a_fall_of_the_learning_rate(stopped_and_resumed):
     # steps so small that the loss falls by less than the schedule's threshold, and no patience: the rate falls every epoch
-    options = ["trainer.max_epochs=5", "optimisation.lr=1.0e-6", "optimisation.group_lr.dictionaries=null", "optimisation.patience=0"]
+    options = [
+        "trainer.max_epochs=5",
+        "optimisation.lr=1.0e-6",
+        "optimisation.group_lr.dictionaries=null",
+        "optimisation.scheduler.patience=0",
+    ]
     whole, cut = stopped_and_resumed(*options, epoch=4, batch=3)
     with (whole / "history.csv").open() as file:
         rates = [float(row["lr"]) for row in csv.DictReader(file)]

@@ -74,7 +74,7 @@ def figures(content: Content) -> Iterator[tuple[str, Figure]]:
     """Every figure by file name, one drawn at a time; absent stages have none."""
     found = content.analysed
     record, task, split, of = found.record, found.task, found.split, found.title
-    learned = {space: edges for space, edges in record.edges.items() if edges.test is not None}
+    learned = {space: edges for space, edges in record.edges.items() if edges.weights is not None}
     if record.edges:
         yield "edge_graphs", edge_graphs(record.edges, f"Graph distillation\n{of}", split)
     if learned:
@@ -121,8 +121,8 @@ def arrays(content: Content) -> dict[str, Any]:
     if record.training is not None:
         named |= {"training/classes": record.training.classes, "training/class_share": record.training.share}
     for space, edges in record.edges.items():
-        named[f"edges/{space}/pairs"] = [f"{teacher}->{student}" for teacher, student in edges.pairs]
-        own = {"prior": edges.prior, "samples": edges.test, "epochs": edges.validation, "epochs_by_class": edges.validation_by_class}
+        named[f"edges/{space}/pairs"] = edges.names
+        own = {"prior": edges.prior, "samples": edges.weights, "epochs": edges.validation, "epochs_by_class": edges.validation_by_class}
         named |= {f"edges/{space}/{name}": values for name, values in own.items() if values is not None}
     spaces = {"activations": record.activations, "embeddings": record.embeddings, "activations_by_epoch": content.drift}
     for kind, by_space in spaces.items():
@@ -149,7 +149,7 @@ def _absent(found: Analysed) -> dict[str, str]:
             continue
         if edges is None:
             absent[f"edges, {space}"] = "the network has no graph distillation unit there"
-        elif edges.test is None:
+        elif edges.weights is None:
             absent[f"edges by sample, class and epoch, {space}"] = "they are fixed or uniform: none were learned"
         else:
             if edges.prior is None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dhmd.analysis.figures import run_title
 from dhmd.batch import Task
 from dhmd.errors import RunError, UsageError
-from dhmd.runs.arrays import Array, EdgeRecord, Record
+from dhmd.runs.arrays import Array, Record
 from dhmd.runs.folder import RunFolder
 from dhmd.runs.reader import Run, model_name, read_run
 from dhmd.training.build import whole_split
@@ -69,7 +67,7 @@ def gather(path: Path, data: Path | None = None, split: str = "test", device: st
     """
     if split not in ("valid", "test"):
         raise UsageError(f"split: found {split!r}, expected valid or test")
-    run = None if (path / "imported.json").is_file() else read_run(path)
+    run = None if RunFolder(path).imported else read_run(path)
     own = data is None and split == "test"
     found = _recorded(run) if run is not None and own else _collected(path, run, data, split, device)
     _refuse_non_finite(found)
@@ -111,11 +109,7 @@ def _training(run: Run) -> tuple[Array, int | None]:
 
 
 def _as_record(found: Predictions) -> Record:
-    edges = {}
-    for space, learned in found.edges.items():
-        pairs = tuple((teacher, student) for teacher, student in (pair.split("->") for pair in learned.pairs))
-        edges[space] = EdgeRecord(pairs, learned.prior, validation=None, test=learned.weights)
-    return Record(tuple(found.ids), found.label, found.prediction, edges, found.activations, found.embeddings)
+    return Record(tuple(found.ids), found.label, found.prediction, found.edges, found.activations, found.embeddings)
 
 
 def _with_training(seen: Record, recorded: Record) -> Record:
@@ -128,26 +122,12 @@ def _with_training(seen: Record, recorded: Record) -> Record:
 
 
 def _refuse_non_finite(found: Analysed) -> None:
-    for name, values in _by_name(found.record):
-        bad = np.asarray(values).size - int(np.isfinite(values).sum())
+    for name, values in found.record.named().items():
+        if values.dtype.kind == "O":  # texts
+            continue
+        bad = values.size - int(np.isfinite(values).sum())
         if bad:
             raise RunError(
-                f"{name}: found {bad} NaN or infinite values of {np.asarray(values).size} (from {found.source}), expected finite ones; "
-                "look at the features (`dhmd data inspect FILE`; data.non_finite=zero replaces NaN) and at the losses of the run"
+                f"{name.removeprefix('test/')}: found {bad} NaN or infinite values of {values.size} (from {found.source}), expected finite "
+                "ones; look at the features (`dhmd data inspect FILE`; data.non_finite=zero replaces NaN) and at the losses of the run"
             )
-
-
-def _by_name(record: Record) -> Iterator[tuple[str, Any]]:
-    yield "label", record.label
-    yield "prediction", record.prediction
-    for space, edges in record.edges.items():
-        for name in ("prior", "test", "validation", "validation_by_class"):
-            if getattr(edges, name) is not None:
-                yield f"edges/{space}/{name}", getattr(edges, name)
-    groups: dict[str, Mapping[str, Mapping[str, Array]]] = {"activations": record.activations, "embeddings": record.embeddings}
-    if record.training is not None:
-        groups["training/activations"] = record.training.activations
-    for kind, spaces in groups.items():
-        for space, by_modality in spaces.items():
-            for modality, values in by_modality.items():
-                yield f"{kind}/{space}/{modality}", values

@@ -33,7 +33,7 @@ def edge_distributions(edges: Mapping[str, EdgeRecord], title: str) -> Figure:
         beyond = []
         for axes, (space, record) in zip(panels, edges.items(), strict=True):
             colour = colours(list(dict.fromkeys(teacher for teacher, _ in record.pairs)))
-            weights = np.asarray(record.test, np.float64)
+            weights = np.asarray(record.weights, np.float64)
             drawn = axes.violinplot(list(weights.T), range(len(record.pairs)), widths=0.85, showextrema=False)
             for body, (teacher, _) in zip(drawn["bodies"], record.pairs, strict=True):  # type: ignore[arg-type, unused-ignore]
                 body.set(facecolor=colour[teacher], edgecolor="none", alpha=0.45)
@@ -68,7 +68,7 @@ def edges_by_class(record: EdgeRecord, label: Array, task: Task, title: str) -> 
     """
     numbers = class_numbers(label, task)
     classes = np.unique(numbers).tolist()
-    weights = np.asarray(record.test, np.float64)
+    weights = np.asarray(record.weights, np.float64)
     mean, std = (np.stack([f(weights[numbers == c], axis=0) for c in classes]) for f in (np.mean, np.std))
     colour = colours(list(dict.fromkeys(teacher for teacher, _ in record.pairs)))
     with drawing():

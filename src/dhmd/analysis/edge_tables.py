@@ -93,5 +93,5 @@ def edge_epochs(edges: Edges, epochs: Array, training: ByEpoch | None) -> list[R
 
 def _learned(edges: Edges) -> Iterator[tuple[str, EdgeRecord, Array]]:
     for space, record in edges.items():
-        if record.test is not None:
-            yield space, record, np.asarray(record.test, np.float64)
+        if record.weights is not None:
+            yield space, record, np.asarray(record.weights, np.float64)

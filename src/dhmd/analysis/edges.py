@@ -35,7 +35,7 @@ def edge_graphs(edges: Mapping[str, EdgeRecord], title: str, split: str = "test"
         figure = new_figure(6.4, 2.75 * len(edges) + 0.4, title)
         grid = figure.subplots(len(edges), 2, squeeze=False)
         for row, (space, record) in zip(grid, edges.items(), strict=True):
-            learned = None if record.test is None else record.test.mean(axis=0)
+            learned = None if record.weights is None else record.weights.mean(axis=0)
             _graph(row[0], record.pairs, learned, f"{space}: learned, mean of the {split} set")
             _graph(row[1], record.pairs, record.prior, f"{space}: {NAME}")
     return figure

@@ -14,6 +14,7 @@ from dhmd.analysis.curves import loss_curves, metric_curves
 from dhmd.analysis.edges import edge_graphs, edge_history
 from dhmd.analysis.embeddings import MIN_POINTS, embedding_maps
 from dhmd.analysis.style import save
+from dhmd.runs.folder import RunFolder
 from dhmd.runs.reader import Run, model_name, read_run
 
 
@@ -29,7 +30,7 @@ def write_figures(run_dir: Path) -> list[Path]:
         RunError: one of those files is missing or damaged.
     """
     run = read_run(run_dir, finished=False)
-    return [path for name, figure in figures(run) for path in save(figure, run_dir / "figures", name)]
+    return [path for name, figure in figures(run) for path in save(figure, RunFolder(run_dir).figures, name)]
 
 
 def figures(run: Run) -> Iterator[tuple[str, Figure]]:

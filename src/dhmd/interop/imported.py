@@ -24,7 +24,6 @@ from dhmd.interop.checkpoint import read_authors
 from dhmd.interop.dmd import Plan, dmd_from_authors, plan_of
 from dhmd.runs.folder import RunFolder
 from dhmd.training.build import build_data, build_module
-from dhmd.training.checkpoints import BEST
 from dhmd.training.module import spec_state
 
 PUBLISHED_DIMS = {(20, 5): "mosi", (35, 74): "mosei"}
@@ -75,7 +74,7 @@ def import_dmd(checkpoint: str | Path, run_dir: str | Path, heads: int | None = 
     with _new_folder(run_dir) as part:
         folder = RunFolder(part)
         folder.begin(config, description)
-        with atomic_path(folder.checkpoints / BEST) as file:
+        with atomic_path(folder.best_checkpoint) as file:
             torch.save({"spec": spec_state(plan.spec), "state_dict": module.state_dict(), "FeatureDataModule": state}, file)
         write_text(folder.imported_file, json.dumps(_origin(checkpoint, plan, heads), indent=2) + "\n")
     return run_dir

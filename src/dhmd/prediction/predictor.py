@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +12,15 @@ import torch
 from torch import Tensor
 
 from dhmd.batch import LANGUAGE, FeatureBatch, FeatureSpec, real_frames
-from dhmd.errors import DataError, data_error
+from dhmd.errors import DataError, RunError, data_error
 from dhmd.nn.temporal import Flatten
 from dhmd.outputs import Outputs, nested
 from dhmd.prediction.result import Array, Prediction
 from dhmd.prediction.scaling import Preparation
-from dhmd.training.inference import EdgeRecord, edge_records
-from dhmd.training.load import Trained, load_network, usable_device
+from dhmd.runs.arrays import EdgeRecord
+from dhmd.runs.folder import RunFolder
+from dhmd.training.inference import edge_records
+from dhmd.training.load import LoadedNetwork, load_network, usable_device
 
 
 class Predictor:
@@ -34,7 +35,7 @@ class Predictor:
         feature_set: in words, what it was trained on.
     """
 
-    def __init__(self, trained: Trained, device: torch.device | str = "cpu") -> None:
+    def __init__(self, trained: LoadedNetwork, device: torch.device | str = "cpu") -> None:
         self._trained = trained
         self.config = trained.config
         self.device = torch.device(device)
@@ -44,7 +45,7 @@ class Predictor:
         read: tuple[str, ...] = getattr(self.network, "modalities", self.spec.modalities)
         self.modalities = tuple(m for m in read if not (self.needs_tokens and m == LANGUAGE))
         self.preparation = Preparation.of_run(trained.data_state, trained.config["data"])
-        self.feature_set = _feature_set(trained.folder.path, self.spec)
+        self.feature_set = _feature_set(trained.folder, self.spec)
         self.fixed_lengths = any(isinstance(x, Flatten) for x in self.network.modules())
 
     def predict(
@@ -194,13 +195,13 @@ def _rows(batch: FeatureBatch, at: slice) -> FeatureBatch:
     )
 
 
-def _feature_set(run: Path, spec: FeatureSpec) -> str:
+def _feature_set(run: RunFolder, spec: FeatureSpec) -> str:
     """The data of a run in words: name, file, widths."""
     try:
-        data = json.loads((run / "data.json").read_text(encoding="utf-8"))
+        data = run.description()
         source = (data["source"] or {}).get("name")
         name = f"{data['name']} ({source})" if source else str(data["name"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # the widths are what counts
+    except (RunError, KeyError, TypeError, AttributeError):  # the widths are what counts
         name = "its data"
     widths = ", ".join(f"{m} {spec.lengths[m]} x {d}" for m, d in spec.dims.items())
     return f"{name}, frames x features: {widths}"

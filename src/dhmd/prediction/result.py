@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dhmd.training.inference import EdgeRecord
+from dhmd.runs.arrays import EdgeRecord
 
 Array = npt.NDArray[Any]
 
@@ -21,7 +21,8 @@ class Prediction:
     Attributes:
         prediction: (N, out_dim): the value of a regression; of a binary task the logit of class 1; else a logit a class.
         unimodal: (N, out_dim) by space and modality, or by modality for a network without spaces; empty where it has no unimodal heads.
-        edges: by space; ``weights`` (N, E) in the order of ``pairs``, None where edges are not learned. Empty without the units.
+        edges: by space; ``weights`` (N, E) in the order of ``pairs`` (teacher, student), None where edges are not learned. Empty
+            without the units.
         activations: (N, K) by space and modality, a sample's use of the dictionary's entries. Empty without dictionaries.
     """
 

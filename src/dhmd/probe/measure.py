@@ -27,6 +27,7 @@ from dhmd.evaluation.metrics import metrics_for
 from dhmd.nn.temporal import masked_mean
 from dhmd.probe.truth import Planted, check_same, task_of
 from dhmd.results.summary import entry_of
+from dhmd.runs.identity import flattened
 from dhmd.runs.reader import Run
 from dhmd.training.build import build_module, whole_split
 from dhmd.training.load import load_run
@@ -75,7 +76,7 @@ class Measured:
 
     def __post_init__(self) -> None:
         """Bring the numbers into the order of the record, so that tables are the same from runs and from it."""
-        object.__setattr__(self, "values", flat(nested(self.values)))
+        object.__setattr__(self, "values", flattened(nested(self.values), "/"))
 
 
 def nested(values: Mapping[str, float]) -> dict[str, Any]:
@@ -88,14 +89,6 @@ def nested(values: Mapping[str, float]) -> dict[str, Any]:
             node = node.setdefault(parent, {})
         node[leaf] = value
     return tree
-
-
-def flat(tree: Mapping[str, Any], path: str = "") -> dict[str, float]:
-    """Back from `nested`."""
-    values: dict[str, float] = {}
-    for key, value in tree.items():
-        values |= flat(value, f"{path}{key}/") if isinstance(value, Mapping) else {f"{path}{key}": value}
-    return values
 
 
 def measure(run: Run, options: SyntheticOptions, planted: Planted) -> Measured:
@@ -189,12 +182,11 @@ def _readability(trained: Summaries, before: Summaries, raw: Mapping[str, Array]
 def _edges(run: Run) -> dict[str, float]:
     values: dict[str, float] = {}
     for space, edges in run.record().edges.items():
-        if edges.test is None:
+        if edges.weights is None:
             continue
-        names = [f"{teacher}->{student}" for teacher, student in edges.pairs]
-        values |= {f"edges/{space}/{name}": w for name, w in zip(names, edges.test.mean(axis=0), strict=True)}
+        values |= {f"edges/{space}/{name}": w for name, w in zip(edges.names, edges.weights.mean(axis=0), strict=True)}
         if edges.prior is not None:
-            values |= {f"prior/{space}/{name}": p for name, p in zip(names, edges.prior, strict=True)}
+            values |= {f"prior/{space}/{name}": p for name, p in zip(edges.names, edges.prior, strict=True)}
     return values
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 from dhmd.errors import RunError
-from dhmd.files import read_object, write_text
-from dhmd.probe.measure import Measured, flat, nested
+from dhmd.files import json_sha256, read_object, write_text
+from dhmd.probe.measure import Measured, nested
+from dhmd.runs.identity import flattened
 from dhmd.runs.reader import Run, run_label
 
 SCHEMA = 1
@@ -27,7 +26,7 @@ def write_probe_record(path: Path, measured: Iterable[Measured]) -> None:
     lines = []
     for one in sorted(measured, key=lambda m: m.run):
         plain = {**asdict(one), "values": nested(one.values)}
-        lines.append(json.dumps({**plain, "digest": _sha256(plain)}, ensure_ascii=False, separators=(",", ":")))
+        lines.append(json.dumps({**plain, "digest": json_sha256(plain)}, ensure_ascii=False, separators=(",", ":")))
     write_text(path, f'{{"schema": {SCHEMA}, "synthetic": true, "runs": [\n' + ",\n".join(lines) + "\n]}\n")
 
 
@@ -46,9 +45,9 @@ def read_probe_record(path: Path) -> list[Measured]:
         plain = {key: value for key, value in item.items() if key != "digest"}
         if set(plain) != names:
             raise RunError(f"{path}: run {number}: found the fields {sorted(plain)}, expected {sorted(names)}; {_AGAIN}")
-        if _sha256(plain) != item.get("digest"):
+        if json_sha256(plain) != item.get("digest"):
             raise RunError(f"{path}: run {number} ({plain['run']}): does not fit its digest: it was edited; {_AGAIN}")
-        measured.append(Measured(**{**plain, "values": flat(plain["values"])}))
+        measured.append(Measured(**{**plain, "values": flattened(plain["values"], "/")}))
     return measured
 
 
@@ -64,7 +63,3 @@ def check_runs(measured: Sequence[Measured], runs: Iterable[Run]) -> None:
         if sha not in recorded or sha not in there:
             where = "the record but not among the runs" if sha in recorded else "the runs but not in the record"
             raise RunError(f"{name}: metrics.json with SHA-256 {sha[:12]}... is in {where}; {_AGAIN}")
-
-
-def _sha256(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -8,23 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dhmd.runs.identity import flattened, key_of
 from dhmd.runs.reader import Run
 
-_OF_THE_MACHINE = ("run_dir", "data.path", "data.cache_dir", "callbacks.checkpoints.dirpath")
-_SAID_ELSEWHERE = ("seed", "data.seed", "labels.ablation", "labels.model")
 
-
-def flat(node: Any, path: str = "") -> dict[str, str]:
+def as_text(node: Mapping[str, Any]) -> dict[str, str]:
     """Every value of a nested mapping by its dotted key, as text; an empty mapping is a value."""
-    if isinstance(node, Mapping) and node:
-        return {key: value for name, inner in node.items() for key, value in flat(inner, f"{path}.{name}".lstrip(".")).items()}
-    return {path: "null" if node is None else str(node).lower() if isinstance(node, bool) else str(node)}
+    values = flattened(node, keep_empty=True)
+    return {key: "null" if x is None else str(x).lower() if isinstance(x, bool) else str(x) for key, x in values.items()}
 
 
 def shown(run: Run) -> dict[str, str]:
     """The configuration of a run as the page shows it: the run's folder is RUN, the home folder ~."""
     names = {str(run.config.get("run_dir") or ""): "RUN", str(Path.home()): "~"}
-    return {key: _renamed(value, names) for key, value in flat(run.config).items()}
+    return {key: _renamed(value, names) for key, value in as_text(run.config).items()}
 
 
 def varying(runs: Sequence[Run]) -> dict[str, list[str]]:
@@ -46,7 +43,7 @@ def varying(runs: Sequence[Run]) -> dict[str, list[str]]:
             if len({value for value, whole in zip(found[key], found[part], strict=True) if whole == "set"}) == 1:
                 del found[key]
                 del keys[key]
-    return {key: values for key, values in found.items() if len(set(values)) > 1 and key not in (*_OF_THE_MACHINE, *_SAID_ELSEWHERE)}
+    return {key: values for key, values in found.items() if len(set(values)) > 1 and key_of(key).shown}
 
 
 @dataclass(frozen=True)

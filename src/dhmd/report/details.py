@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from dhmd.errors import RunError
-from dhmd.report.configuration import flat, shown
+from dhmd.report.configuration import as_text, shown
 from dhmd.report.curves import loss_panel, metric_panel
 from dhmd.report.dictionaries import Usage, dictionary_panels, usage_of
 from dhmd.report.edges import edge_panels
@@ -81,7 +78,7 @@ def detail(key: str, name: str, data: str, run: Run, samples: int) -> Detail:
     absent = []
     if not record.edges:
         absent.append("no graph distillation unit, so no edges")
-    elif any(e.test is not None and e.validation_by_class is None for e in record.edges.values()):
+    elif any(e.weights is not None and e.validation_by_class is None for e in record.edges.values()):
         absent.append("a record of an older version, without edges by class over training")
     if not record.activations:
         absent.append("no dictionaries")
@@ -102,14 +99,5 @@ def detail(key: str, name: str, data: str, run: Run, samples: int) -> Detail:
         samples=samples_of(record, task, rows),
         of=len(record.ids),
         configuration=shown(run),
-        environment=_environment(run.path / "environment.json"),
+        environment=as_text(run.environment()),
     )
-
-
-def _environment(path: Path) -> dict[str, str]:
-    try:
-        return flat(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise RunError(f"{path}: not JSON ({error}); train the run again") from error

@@ -30,8 +30,8 @@ def _graphs(space: str, edges: EdgeRecord, label: Array, task: Task, kinds: dict
     pictures = []
     if edges.prior is not None:
         pictures.append(Picture("prior", edge_graph(f"{space} edges, prior", edges.pairs, edges.prior, kinds)))
-    if edges.test is not None:
-        everything = np.asarray(edges.test, np.float64)
+    if edges.weights is not None:
+        everything = np.asarray(edges.weights, np.float64)
         pictures.append(
             Picture("learned, all test samples", edge_graph(f"{space} edges, all", edges.pairs, everything.mean(axis=0), kinds))
         )
@@ -41,7 +41,7 @@ def _graphs(space: str, edges: EdgeRecord, label: Array, task: Task, kinds: dict
             title = f"learned, {class_title(c, task)} (n={int((numbers == c).sum())})"
             pictures.append(Picture(title, edge_graph(f"{space} edges, {title}", edges.pairs, mean, kinds)))
     notes = []
-    if edges.test is None:
+    if edges.weights is None:
         notes.append("The edges of this run are not learned: they are fixed or uniform.")
     else:
         numbered = "" if len(kinds) <= 3 else " (written where it is above the average)"

@@ -36,7 +36,7 @@ def samples_of(record: Record, task: Task, rows: list[int]) -> dict[str, Any]:
         "spaces": {
             space: {"pairs": [f"{t} → {s}" for t, s in edges.pairs], "prior": None if edges.prior is None else _numbers(edges.prior)}
             for space, edges in record.edges.items()
-            if edges.test is not None
+            if edges.weights is not None
         },
         "samples": [
             {
@@ -44,7 +44,7 @@ def samples_of(record: Record, task: Task, rows: list[int]) -> dict[str, Any]:
                 "label": _number(record.label[i]),
                 "prediction": _number(predicted[i]),
                 **({} if regression else {"scores": _numbers(record.prediction[i])}),
-                "edges": {space: _numbers(edges.test[i]) for space, edges in record.edges.items() if edges.test is not None},
+                "edges": {space: _numbers(edges.weights[i]) for space, edges in record.edges.items() if edges.weights is not None},
                 "entries": {
                     space: {modality: _entries(activation[i]) for modality, activation in by_modality.items()}
                     for space, by_modality in record.activations.items()

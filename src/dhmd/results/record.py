@@ -19,7 +19,6 @@ from dhmd.results.markers import check_between_markers
 from dhmd.results.pairing import NO_COMPARISON
 from dhmd.results.summary import (
     Table,
-    configuration_digest,
     differing,
     entries_from_json,
     entries_to_json,
@@ -29,6 +28,7 @@ from dhmd.results.summary import (
     unseal,
 )
 from dhmd.results.tables import document
+from dhmd.runs.identity import digest
 from dhmd.runs.reader import Run, read_runs, run_label
 
 SCHEMA = 1
@@ -80,16 +80,16 @@ def results_record(
 
 def _told_apart(tables: Sequence[Table], runs: Iterable[Run]) -> dict[str, dict[str, Any]]:
     """By digest, what the configurations of rows differ in that read the same but for it."""
-    configs = {configuration_digest(run.config): run.config for run in runs}
+    configs = {digest(run.config): run.config for run in runs}
     found: dict[str, dict[str, Any]] = {}
     for table in tables:
         alike: dict[tuple[str, ...], list[str]] = {}
         for group in table.groups:
-            *name, digest = group.first.row
-            alike.setdefault(tuple(name), []).append(digest)
+            *name, configuration = group.first.row
+            alike.setdefault(tuple(name), []).append(configuration)
         for digests in alike.values():
             if len(digests) > 1:
-                found |= differing({digest: configs[digest] for digest in digests})
+                found |= differing({one: configs[one] for one in digests})
     return found
 
 

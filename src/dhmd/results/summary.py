@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from dhmd.errors import RunError
 from dhmd.evaluation.metrics import LABELS
 from dhmd.evaluation.statistics import Summary, summarise
+from dhmd.files import json_sha256
+from dhmd.runs.identity import digest, identifying
 from dhmd.runs.reader import Run, run_label
-
-# what differs between seeds, machines and repetitions of one and the same configuration
-_NOT_THE_CONFIGURATION = (
-    "seed",
-    "resume",
-    "run_dir",
-    "evaluate_test",
-    "labels",
-    "logger",
-    "data.seed",
-    "data.path",
-    "data.cache_dir",
-    "data.num_workers",
-    "data.in_memory",
-    "trainer.accelerator",
-    "trainer.devices",
-)
 
 
 @dataclass(frozen=True)
@@ -150,22 +134,17 @@ def entry_of(run: Run) -> Entry:
         convention=metrics.get("convention") or "",
         parameters=metrics["parameters"],
         test=run.test,
-        configuration=configuration_digest(run.config),
+        configuration=digest(run.config),
         metrics_sha256=run.metrics_sha256,
     )
 
 
-def configuration_digest(config: Mapping[str, Any]) -> str:
-    """SHA-256 of a resolved configuration without what does not change what is learned: seed, paths, machine, names."""
-    return _sha256(_kept(config))
-
-
 def differing(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Of configurations by digest, the keys they do not agree on, each with its value; a key that one lacks is null there."""
-    flat = {digest: _kept(config) for digest, config in configs.items()}
+    flat = {name: identifying(config) for name, config in configs.items()}
     keys = dict.fromkeys(key for values in flat.values() for key in values)
     unequal = [key for key in keys if len({json.dumps(values.get(key)) for values in flat.values()}) > 1]
-    return {digest: {key: values.get(key) for key in unequal} for digest, values in flat.items()}
+    return {name: {key: values.get(key) for key in unequal} for name, values in flat.items()}
 
 
 def tables_of(entries: Iterable[Entry]) -> list[Table]:
@@ -203,7 +182,7 @@ def entries_from_json(objects: Iterable[Mapping[str, Any]]) -> list[Entry]:
 
 def seal(items: Sequence[Any]) -> list[dict[str, Any]]:
     """Data classes as plain objects, each with the SHA-256 of its content as "digest"."""
-    return [{**(plain := asdict(item)), "digest": _sha256(plain)} for item in items]
+    return [{**(plain := asdict(item)), "digest": json_sha256(plain)} for item in items]
 
 
 def unseal(objects: Iterable[Mapping[str, Any]], names: Collection[str], what: str) -> list[dict[str, Any]]:
@@ -224,29 +203,8 @@ def unseal(objects: Iterable[Mapping[str, Any]], names: Collection[str], what: s
             raise RunError(
                 f"{what} {number}: found the fields {sorted(content)}, expected {sorted(names)}; write the record again from the runs"
             )
-        if _sha256(content) != item.get("digest"):
+        if json_sha256(content) != item.get("digest"):
             name = f" ({content['run']})" if "run" in content else ""
             raise RunError(f"{what} {number}{name}: does not fit its digest: it was edited; write the record again from the runs")
         contents.append(content)
     return contents
-
-
-def _kept(config: Mapping[str, Any]) -> dict[str, Any]:
-    run_dir = str(config.get("run_dir") or "")
-    kept = {}
-    for key, value in _flat(config):
-        if not any(key == name or key.startswith(f"{name}.") for name in _NOT_THE_CONFIGURATION):
-            kept[key] = value.replace(run_dir, "") if run_dir and isinstance(value, str) else value
-    return kept
-
-
-def _flat(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            yield from _flat(value, f"{path}.{key}".lstrip("."))
-    else:
-        yield path, node
-
-
-def _sha256(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The run folder: the one place where files of a run are named and written. Every file is whole or absent; DONE comes last."""
+"""The run folder: where each of its files lies, and how they are written. Every file is whole or absent; DONE comes last."""
 
 from __future__ import annotations
 
@@ -9,32 +9,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import h5py
 import numpy as np
 import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from dhmd.errors import RunError, UsageError
-from dhmd.files import atomic_path, in_use, locked, write_text
-from dhmd.runs.environment import environment
-from dhmd.runs.upgrade import without_removed
-
-if TYPE_CHECKING:
-    from dhmd.training.inference import Array, Predictions
+from dhmd.files import in_use, locked, read_object, write_text
+from dhmd.runs.arrays import Array, Record, write_record
+from dhmd.runs.identity import changed_on_resuming
+from dhmd.runs.upgrade import check_rebuilds, upgraded_config
 
 SCHEMA = 1
-FREE_TO_CHANGE = (
-    *("resume", "run_dir", "trainer", "logger", "callbacks", "labels"),
-    *("data.num_workers", "data.in_memory", "data.path", "data.cache_dir"),
-)
-"""What may differ when a run is resumed: how it is computed and watched, not what is learned."""
-LEARNED = ("seed", "convention", "data", "text_encoder", "model", "objective", "optimisation", "trainer")
-"""The parts of a configuration that have a say in what is learned."""
-NOT_FREE = ("trainer.precision", "trainer.limit_train_batches", "trainer.overfit_batches")
-"""Of these, what does change what is learned."""
-BEFORE = {"evaluate_test": True}
-"""What configurations recorded before there was such a key meant."""
+AGAIN = "train the run again"
+BEST, LAST = "best.ckpt", "last.ckpt"
 
 
 class RunFolder:
@@ -47,11 +37,24 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config_file = path / "config.yaml"
+        self.data_file = path / "data.json"
+        self.environment_file = path / "environment.json"
         self.metrics_file = path / "metrics.json"
-        self.checkpoints = path / "checkpoints"
+        self.history_file = path / "history.csv"
+        self.predictions_file = path / "predictions.csv"
+        self.record_file = path / "record.h5"
+        self.imported_file = path / "imported.json"
+        self.best_checkpoint = path / "checkpoints" / BEST
+        self.last_checkpoint = path / "checkpoints" / LAST
+        self.figures = path / "figures"
+        self.log_file = path / "train.log"
         self.done_file = path / "DONE"
         self.failed_file = path / "FAILED"
-        self.imported_file = path / "imported.json"
+
+    @property
+    def started(self) -> bool:
+        """Whether a run ever began here."""
+        return self.config_file.exists()
 
     @property
     def finished(self) -> bool:
@@ -59,15 +62,20 @@ class RunFolder:
         return self.done_file.exists()
 
     @property
-    def started(self) -> bool:
-        """Whether a run ever began here."""
-        return self.config_file.exists()
+    def imported(self) -> bool:
+        """Whether a checkpoint was imported here: nothing was trained, and there is no record."""
+        return self.imported_file.exists()
 
-    def config(self) -> dict[str, Any]:
-        """The run's configuration, plain.
+    # reading ----------------------------------------------------------------------------------------------------------
+
+    def config(self, *, rebuild: bool = False) -> dict[str, Any]:
+        """Return the run's configuration: plain, in today's form, its paths those of the folder where it is now.
+
+        Args:
+            rebuild: whether the run is to be built from it, not only read.
 
         Raises:
-            RunError: this is not a run folder, or its configuration cannot be read.
+            RunError: this is not a run folder, its configuration cannot be read, or its run cannot be rebuilt by this version.
         """
         if not self.path.is_dir():
             raise RunError(f"{self.path}: no such folder; expected the folder of a run, as `dhmd train` prints it at its end")
@@ -75,12 +83,44 @@ class RunFolder:
             inside = sorted(p.name for p in self.path.iterdir())[:5]
             raise RunError(f"{self.path}: not a run folder; expected config.yaml in it, found {', '.join(inside) or 'nothing'}")
         try:
-            config = yaml.safe_load(self.config_file.read_text())
-        except yaml.YAMLError as error:
-            raise RunError(f"{self.config_file}: not readable as YAML: {error}") from error
-        if not isinstance(config, dict):
-            raise RunError(f"{self.config_file}: expected a mapping, found {type(config).__name__}")
-        return without_removed(config)
+            recorded = OmegaConf.to_container(OmegaConf.load(self.config_file), resolve=True)
+        except (OSError, yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
+            raise RunError(f"{self.config_file}: not a resolved configuration ({error}); {AGAIN}") from error
+        if not isinstance(recorded, dict):
+            raise RunError(f"{self.config_file}: found a {type(recorded).__name__}, expected a mapping; {AGAIN}")
+        config = {str(key): value for key, value in recorded.items()}
+        if rebuild:
+            try:
+                check_rebuilds(config)
+            except RunError as error:
+                raise RunError(f"{self.config_file}: {error}") from error
+        return _relocated(upgraded_config(config), self.path)
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the content of metrics.json.
+
+        Raises:
+            RunError: it is missing or damaged.
+        """
+        return read_object(self.metrics_file, AGAIN, AGAIN)
+
+    def description(self) -> dict[str, Any]:
+        """Return the content of data.json, what the data was.
+
+        Raises:
+            RunError: it is missing or damaged.
+        """
+        return read_object(self.data_file, AGAIN, AGAIN)
+
+    def environment(self) -> dict[str, Any]:
+        """Return the content of environment.json; empty where there is none.
+
+        Raises:
+            RunError: it is damaged.
+        """
+        return read_object(self.environment_file, AGAIN, AGAIN) if self.environment_file.exists() else {}
+
+    # claiming ---------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def claimed(self, config: Mapping[str, Any], resume: bool) -> Iterator[None]:
@@ -95,7 +135,7 @@ class RunFolder:
         except OSError as error:
             raise UsageError(f"{self.path}: cannot make the run folder ({error.strerror}); choose another hydra.run.dir") from error
         with locked(self.path / ".lock"):
-            if self.imported_file.exists():
+            if self.imported:
                 raise UsageError(f"{self.path}: holds an imported checkpoint: no training to continue; choose another hydra.run.dir")
             if self.started and not resume:
                 raise UsageError(
@@ -103,7 +143,7 @@ class RunFolder:
                     "add resume=true to continue it, or choose another hydra.run.dir"
                 )
             if self.started:
-                _check_same(self.config(), config, self.path)
+                self._check_same(config)
             self.failed_file.unlink(missing_ok=True)
             try:
                 yield
@@ -114,8 +154,8 @@ class RunFolder:
         """Leave nothing of a run that was refused before it began; do nothing if it began."""
         if self.started or not self.path.is_dir():
             return
-        for name in ("train.log", "wandb_id", ".lock"):
-            (self.path / name).unlink(missing_ok=True)
+        for file in (self.log_file, self.path / "wandb_id", self.path / ".lock"):
+            file.unlink(missing_ok=True)
         here = Path.cwd()
         for folder in (self.path, *self.path.parents):  # Hydra made them; what holds anything else stays
             if folder != self.path and here not in folder.parents:
@@ -125,28 +165,38 @@ class RunFolder:
             except OSError:
                 break
 
+    def _check_same(self, now: Mapping[str, Any]) -> None:
+        if changed := changed_on_resuming(self.config(rebuild=True), now):
+            raise RunError(
+                f"{self.path}: the run there was started with another configuration and cannot be resumed with this one: "
+                f"{'; '.join(changed[:5])}{' ...' if len(changed) > 5 else ''}. Give the recorded values, or another hydra.run.dir"
+            )
+
+    # writing ----------------------------------------------------------------------------------------------------------
+
     def begin(self, config: Mapping[str, Any], data: Mapping[str, Any]) -> None:
         """Write what is known before training. A command that is refused before this leaves no run.
 
         Raises:
             RunError: the run is resumed with other data.
         """
-        data_file = self.path / "data.json"
+        from dhmd.runs.environment import environment  # which imports torch; who only reads runs does not need it
+
         if self.started:
             try:
-                before = json.loads(data_file.read_text())["source"]
+                before = json.loads(self.data_file.read_text())["source"]
             except (OSError, ValueError, KeyError) as error:
-                raise RunError(f"{data_file}: damaged or missing: {error}; start anew in another hydra.run.dir") from error
+                raise RunError(f"{self.data_file}: damaged or missing: {error}; start anew in another hydra.run.dir") from error
             if before["sha256"] != data["source"]["sha256"]:
                 raise RunError(
                     f"{self.path}: the run was started with {before['name']} (SHA-256 {before['sha256']}), "
                     f"found {data['source']['name']} ({data['source']['sha256']}); give the same file, or another hydra.run.dir"
                 )
         found, command = environment()
-        write_text(self.path / "environment.json", _json(found))
+        write_text(self.environment_file, _json(found))
         with (self.path / "command.txt").open("a") as file:  # a resumed run has several commands
             file.write(command + "\n")
-        write_text(data_file, _json(data))
+        write_text(self.data_file, _json(data))
         if not self.started:
             write_text(self.config_file, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
 
@@ -154,42 +204,23 @@ class RunFolder:
         """Write history.csv: one row an epoch; numbers in full precision."""
         if rows:
             table = [{k: int(v) if k == "epoch" else v for k, v in row.items()} for row in rows]
-            write_text(self.path / "history.csv", _csv(list(table[0]), table))
+            write_text(self.history_file, _csv(list(table[0]), table))
 
-    def write_predictions(self, splits: Mapping[str, Predictions]) -> None:
-        """Write predictions.csv: a row a sample; one column a head, or one a class and head where there are classes."""
+    def write_predictions(self, splits: Mapping[str, Mapping[str, Sequence[str] | Array]]) -> None:
+        """Write predictions.csv: a row a sample; one column a head, or one a class and head where there are classes.
+
+        Args:
+            splits: by name, the columns: ``id`` (N), ``label`` (N,), and (N, out_dim) by head.
+        """
         rows: list[dict[str, Any]] = []
         for split, found in splits.items():
-            heads = found.heads
-            columns = {name: values[:, k] for head, values in heads.items() for k, name in enumerate(_names(head, values.shape[1]))}
-            for i, sample in enumerate(found.ids):
-                rows.append({"split": split, "id": sample, "label": found.label[i], **{c: v[i] for c, v in columns.items()}})
-        write_text(self.path / "predictions.csv", _csv(list(rows[0]), rows))
+            columns = {name: values for key, column in found.items() for name, values in _columns(key, column)}
+            rows += [{"split": split, **dict(zip(columns, row, strict=True))} for row in zip(*columns.values(), strict=True)]
+        write_text(self.predictions_file, _csv(list(rows[0]), rows))
 
-    def write_arrays(
-        self,
-        test: Predictions,
-        edges: Mapping[str, Sequence[Sequence[float]]] = MappingProxyType({}),
-        by_class: Mapping[str, Array] = MappingProxyType({}),
-    ) -> None:
-        """Write record.h5: edges over training, edges, activations and embeddings of the test split, and arrays by name (``by_class``)."""
-        with atomic_path(self.path / "record.h5") as part, h5py.File(part, "w") as file:
-            file["test/id"] = np.array(test.ids, dtype=h5py.string_dtype())
-            file["test/label"] = test.label
-            file["test/prediction"] = test.prediction
-            for space, found in test.edges.items():
-                file[f"edges/{space}/pairs"] = np.array(found.pairs, dtype=h5py.string_dtype())
-                if found.prior is not None:
-                    file[f"edges/{space}/prior"] = found.prior
-                if found.weights is not None:
-                    file[f"edges/{space}/test"] = found.weights
-                    file[f"edges/{space}/validation"] = np.asarray(edges[space], dtype=np.float64)
-            for kind, spaces in (("activations", test.activations), ("embeddings", test.embeddings)):
-                for space, modalities in spaces.items():
-                    for modality, values in modalities.items():
-                        file[f"{kind}/{space}/{modality}"] = values
-            for name, values in by_class.items():
-                file[name] = values
+    def write_arrays(self, record: Record, by_name: Mapping[str, Array] = MappingProxyType({})) -> None:
+        """Write record.h5 (`dhmd.runs.arrays.write_record`)."""
+        write_record(self.record_file, record, by_name)
 
     def write_metrics(self, content: Mapping[str, Any]) -> None:
         """Write metrics.json."""
@@ -205,8 +236,30 @@ class RunFolder:
         write_text(self.done_file, "")
 
 
-def _names(head: str, width: int) -> list[str]:
-    return [head] if width == 1 else [f"{head}_{k}" for k in range(width)]
+def _relocated(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a configuration whose paths below the recorded run folder lie below the folder where it is now."""
+    recorded, now = str(config.get("run_dir") or ""), str(folder.absolute())
+    if not recorded or recorded == now:
+        return config
+    inside = Path(recorded).parts not in ((), ("/",))  # "." and the root are before too much else
+
+    def moved(node: Any) -> Any:
+        if isinstance(node, Mapping):
+            return {key: moved(value) for key, value in node.items()}
+        if isinstance(node, list):
+            return [moved(value) for value in node]
+        below = isinstance(node, str) and (node == recorded or node.startswith(f"{recorded.rstrip('/')}/"))
+        return now + node[len(recorded.rstrip("/")) :] if below else node
+
+    return {**(moved(config) if inside else config), "run_dir": now}
+
+
+def _columns(key: str, values: Sequence[str] | Array) -> Iterator[tuple[str, Sequence[Any] | Array]]:
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        for k in range(values.shape[1]):
+            yield key if values.shape[1] == 1 else f"{key}_{k}", values[:, k]
+    else:
+        yield key, values
 
 
 def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
@@ -223,29 +276,3 @@ def _json(content: Mapping[str, Any]) -> str:
 
 def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)
-
-
-def _flat(node: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(node, Mapping):
-        return {k: v for key, value in node.items() for k, v in _flat(value, f"{path}.{key}".lstrip(".")).items()}
-    return {path: node}
-
-
-def differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What is learned differently under two configurations: "key (recorded ..., now ...)"."""
-    before, after = ({**BEFORE, **_flat(config)} for config in (recorded, now))
-    return [
-        f"{key} (recorded {before.get(key, 'absent')!r}, now {after.get(key, 'absent')!r})"
-        for key in sorted({*before, *after})
-        if before.get(key) != after.get(key)
-        and (key in NOT_FREE or not any(key == free or key.startswith(f"{free}.") for free in FREE_TO_CHANGE))
-    ]
-
-
-def _check_same(recorded: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
-    differing = differences(recorded, now)
-    if differing:
-        raise RunError(
-            f"{path}: the run there was started with another configuration and cannot be resumed with this one: "
-            f"{'; '.join(differing[:5])}{' ...' if len(differing) > 5 else ''}. Give the recorded values, or another hydra.run.dir"
-        )

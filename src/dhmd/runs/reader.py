@@ -1,4 +1,4 @@
-"""Reading a run folder, the record every table and figure is made of."""
+"""Reading finished runs, the record that every table and figure is made of."""
 
 from __future__ import annotations
 
@@ -12,18 +12,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from dhmd.errors import RunError
-from dhmd.files import read_object
 from dhmd.runs.arrays import Record, read_record
-from dhmd.runs.upgrade import without_removed
+from dhmd.runs.folder import AGAIN, SCHEMA, RunFolder
 
 Array = NDArray[Any]
-SCHEMA = 1
-AGAIN = "train the run again"
 _METRICS_FIELDS: dict[str, type] = {
     "task": str,
     "seed": int,
@@ -43,7 +37,7 @@ class Run:
 
     Attributes:
         path: its folder.
-        config: the resolved configuration.
+        config: the resolved configuration, in today's form, with paths of the folder where it is now.
         metrics: metrics.json; without "test" where the test split was not read.
         description: data.json, what the data was.
         metrics_sha256: of the bytes of metrics.json.
@@ -71,7 +65,7 @@ class Run:
         Raises:
             RunError: the file is missing, damaged or lacks the test set.
         """
-        return read_record(self.path / "record.h5")
+        return read_record(RunFolder(self.path).record_file)
 
     def history(self) -> dict[str, Array]:
         """The columns of history.csv, one value an epoch; an empty cell is NaN.
@@ -79,10 +73,11 @@ class Run:
         Raises:
             RunError: the file is missing, empty, damaged or without the column epoch.
         """
-        columns = read_table(self.path / "history.csv")
+        file = RunFolder(self.path).history_file
+        columns = read_table(file)
         if "epoch" not in columns:
-            raise RunError(f"{self.path / 'history.csv'}: found the columns {list(columns)[:5]}..., expected epoch; {AGAIN}")
-        return {name: _numbers(self.path / "history.csv", name, column) for name, column in columns.items()}
+            raise RunError(f"{file}: found the columns {list(columns)[:5]}..., expected epoch; {AGAIN}")
+        return {name: _numbers(file, name, column) for name, column in columns.items()}
 
     def predictions(self) -> dict[str, list[str]]:
         """The columns of predictions.csv as text.
@@ -90,7 +85,15 @@ class Run:
         Raises:
             RunError: the file is missing, empty or damaged.
         """
-        return read_table(self.path / "predictions.csv")
+        return read_table(RunFolder(self.path).predictions_file)
+
+    def environment(self) -> dict[str, Any]:
+        """What the run was computed with, environment.json; empty where there is none.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        return RunFolder(self.path).environment()
 
 
 def read_run(folder: Path, *, finished: bool = True, tested: bool = True) -> Run:
@@ -108,21 +111,24 @@ def read_run(folder: Path, *, finished: bool = True, tested: bool = True) -> Run
         raise RunError(f"{folder}: no such run folder; expected a folder written by `dhmd train`")
     if not is_run(folder):
         raise RunError(f"{folder}: no run folder: neither config.yaml nor metrics.json; expected a folder written by `dhmd train`")
-    if (folder / "imported.json").is_file():
+    run = RunFolder(folder)
+    if run.imported:
         raise RunError(f"{folder}: an imported checkpoint, not trained here: no record; use `dhmd evaluate`, `predict` and `analyse`")
-    if finished and not (folder / "DONE").is_file():
+    if finished and not run.finished:
         raise RunError(f"{folder}: the run has not finished (no DONE); continue it with `dhmd train resume={folder}`")
-    metrics, config = read_object(folder / "metrics.json", AGAIN, AGAIN), _yaml(folder / "config.yaml")
+    if not run.started:
+        raise RunError(f"{run.config_file}: missing; {AGAIN}")
+    metrics, config = run.metrics(), run.config()
     untested = config.get("evaluate_test") is False
-    _check_metrics(folder / "metrics.json", metrics, without=("test",) if untested else ())
+    _check_metrics(run.metrics_file, metrics, without=("test",) if untested else ())
     if untested and tested:
         raise RunError(f"{folder}: not tested: trained with evaluate_test=false, as a search trains its trials; `dhmd show` has validation")
     return Run(
         path=folder,
         config=config,
         metrics=metrics,
-        description=read_object(folder / "data.json", AGAIN, AGAIN),
-        metrics_sha256=hashlib.sha256((folder / "metrics.json").read_bytes()).hexdigest(),
+        description=run.description(),
+        metrics_sha256=hashlib.sha256(run.metrics_file.read_bytes()).hexdigest(),
     )
 
 
@@ -133,7 +139,8 @@ def model_name(model: str, ablation: str | None) -> str:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is one run's, finished or not."""
-    return (folder / "config.yaml").is_file() or (folder / "metrics.json").is_file()
+    run = RunFolder(folder)
+    return run.config_file.is_file() or run.metrics_file.is_file()
 
 
 def run_label(folder: Path) -> str:
@@ -206,18 +213,6 @@ def _numbers(path: Path, name: str, column: list[str]) -> Array:
         return np.array([float(x) if x else np.nan for x in column])
     except ValueError as error:
         raise RunError(f"{path}: column {name}: {error}; {AGAIN}") from error
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except FileNotFoundError as error:
-        raise RunError(f"{path}: missing; {AGAIN}") from error
-    except (OSError, YAMLError, OmegaConfBaseException, ValueError) as error:
-        raise RunError(f"{path}: not a resolved configuration ({error}); {AGAIN}") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path}: found a {type(content).__name__}, expected a mapping; {AGAIN}")
-    return without_removed({str(key): value for key, value in content.items()})
 
 
 def _check_metrics(path: Path, metrics: Mapping[str, Any], without: Collection[str] = ()) -> None:

@@ -9,11 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from dhmd.errors import RunError
+from dhmd.errors import DhmdError, RunError
 from dhmd.files import in_use, write_text
 from dhmd.runs.folder import RunFolder
 
@@ -95,13 +92,13 @@ def jobs_of(folder: Path) -> list[Job]:
 def job_at(path: Path, overrides: Sequence[str] = ()) -> Job:
     """The state of a job's run folder, whether or not there is one yet."""
     run = RunFolder(path)
-    epochs, seconds, loss = _epochs(path / "history.csv"), None, math.nan
+    epochs, seconds, loss = _epochs(run.history_file), None, math.nan
     if run.finished:
         state = State.FINISHED
         try:
-            metrics = json.loads(run.metrics_file.read_text())
+            metrics = run.metrics()
             seconds, loss = float(metrics["seconds"]["fit"]), float(metrics["selection"]["value"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (RunError, ValueError, KeyError, TypeError):
             state = State.INTERRUPTED  # something deleted the record of a finished run
     elif in_use(path):
         state = State.RUNNING
@@ -110,7 +107,7 @@ def job_at(path: Path, overrides: Sequence[str] = ()) -> Job:
     else:
         state = State.INTERRUPTED if run.started else State.WAITING
     if seconds is None and epochs and run.started:
-        seconds = (path / "history.csv").stat().st_mtime - run.config_file.stat().st_mtime
+        seconds = run.history_file.stat().st_mtime - run.config_file.stat().st_mtime
     error = run.failed_file.read_text().strip().partition("\n")[0] if state is State.FAILED else ""
     return Job(path.name, tuple(overrides), state, epochs, _max_epochs(run), seconds, loss, error)
 
@@ -140,7 +137,6 @@ def _epochs(history: Path) -> int:
 
 def _max_epochs(run: RunFolder) -> int | None:
     try:
-        config: Any = yaml.safe_load(run.config_file.read_text())
-        return int(config["trainer"]["max_epochs"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+        return int(run.config()["trainer"]["max_epochs"])
+    except (DhmdError, KeyError, TypeError, ValueError):
         return None

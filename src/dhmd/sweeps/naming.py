@@ -6,9 +6,9 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 
+from dhmd.runs.identity import key_of_override
+
 LONGEST = 120  # characters of a folder's name; file systems take 255 bytes
-NOT_LEARNED = ("hydra.", "hydra/", "launcher", "logger", "resume", "data.num_workers", "data.in_memory", "data.cache_dir")
-"""Overrides that begin so say how a sweep is run, not what it is."""
 
 
 def job_name(varying: Sequence[str], overrides: Sequence[str]) -> str:
@@ -37,7 +37,7 @@ def sweep_name(study: str | None, varying: Sequence[str], overrides: Iterable[st
         varying: keys that take several values.
         overrides: of the whole sweep, as typed.
     """
-    kept = sorted(o for o in overrides if not o.lstrip("+~").startswith(NOT_LEARNED))
+    kept = sorted(o for o in overrides if key_of_override(o).names_sweep)
     head = study or ",".join(_plain(_last(key, varying)) for key in varying) or "jobs"
     return f"{head[:LONGEST]}-{_digest([study or '', *kept])}"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import logging
 import math
 import shlex
@@ -246,4 +245,4 @@ def _number(name: str) -> int:
 
 
 def _epoch(run: Path) -> Any:
-    return json.loads(RunFolder(run).metrics_file.read_text())["selection"]["epoch"]
+    return RunFolder(run).metrics()["selection"]["epoch"]

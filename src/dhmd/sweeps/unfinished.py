@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from dhmd.runs.folder import RunFolder
 from dhmd.runs.reader import is_run
 from dhmd.sweeps.folder import RECORD, Job, State, job_at, jobs_of
 
@@ -21,7 +22,7 @@ def unfinished(folders: Sequence[Path]) -> dict[Path, str]:
     for folder in folders:
         for path, job in _jobs(folder):
             # an imported checkpoint is no training that could have finished
-            if job.state is not State.FINISHED and not (path / "imported.json").exists():
+            if job.state is not State.FINISHED and not RunFolder(path).imported:
                 found[path.resolve()] = _said(job)
     return found
 

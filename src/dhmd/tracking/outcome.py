@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
+from dhmd.runs.folder import RunFolder
+from dhmd.runs.identity import flattened
 from dhmd.runs.reader import read_run
 from dhmd.tracking.tables import run_tables
 
@@ -47,7 +49,7 @@ def summary(metrics: Mapping[str, Any]) -> dict[str, Any]:
     chosen = [row for row in metrics["validation"] if row["epoch"] == metrics["selection"]["epoch"]]
     if chosen:
         content["validation"] = {name: value for name, value in chosen[0].items() if name != "epoch"}
-    return dict(_flat(content))
+    return flattened(content, "/")
 
 
 def _wandb(run_dir: Path, experiment: Any, step: int) -> None:
@@ -70,12 +72,4 @@ def _tensorboard(run_dir: Path, experiment: Any, step: int) -> None:
 
 
 def _figures(run_dir: Path) -> list[Path]:
-    return sorted((run_dir / "figures").glob("*.png"))
-
-
-def _flat(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{path}{key}/")
-        else:
-            yield f"{path}{key}", value
+    return sorted(RunFolder(run_dir).figures.glob("*.png"))

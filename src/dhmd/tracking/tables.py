@@ -35,14 +35,13 @@ def run_tables(record: Record, task: Task) -> dict[str, list[Row]]:
 def _by_sample(record: Record, task: Task) -> list[Row]:
     """Wide, so that a sample can be found and sorted by an edge; edges of another space stay empty."""
     predicted = record.prediction[:, 0] if task == "regression" else predicted_class(record.prediction)
-    learned = {space: edges for space, edges in record.edges.items() if edges.test is not None}
-    names = list(dict.fromkeys(f"{teacher}->{student}" for edges in learned.values() for teacher, student in edges.pairs))
+    learned = {space: edges for space, edges in record.edges.items() if edges.weights is not None}
+    names = list(dict.fromkeys(name for edges in learned.values() for name in edges.names))
     rows = []
     for space, edges in learned.items():
-        columns = [f"{teacher}->{student}" for teacher, student in edges.pairs]
-        for i, weights in enumerate(np.asarray(edges.test)):
+        for i, weights in enumerate(np.asarray(edges.weights)):
             row: Row = {"id": record.ids[i], "label": record.label[i], "prediction": predicted[i], "space": space}
-            rows.append({**row, **dict.fromkeys(names), **dict(zip(columns, weights, strict=True))})
+            rows.append({**row, **dict.fromkeys(names), **dict(zip(edges.names, weights, strict=True))})
     return rows
 
 

@@ -6,11 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
 
+from dhmd.runs.folder import BEST, LAST
+from dhmd.runs.upgrade import upgraded_checkpoint
 from dhmd.training.module import MONITOR
 
-BEST, LAST = "best.ckpt", "last.ckpt"
+
+class UpgradingCheckpointIO(TorchCheckpointIO):
+    """Lightning's files of checkpoints, of which those of earlier versions are loaded in today's form."""
+
+    def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Load a checkpoint of ours."""
+        return upgraded_checkpoint(super().load_checkpoint(*args, **kwargs))
 
 
 class Checkpoints(Checkpoint):

@@ -44,7 +44,7 @@ def evaluate(
     if split not in ("valid", "test"):
         raise UsageError(f"split: found {split!r}, expected valid or test")
     folder = RunFolder(Path(path))
-    if split == "test" and data_path is None and folder.started and not folder.finished and not folder.imported_file.exists():
+    if split == "test" and data_path is None and folder.started and not folder.finished and not folder.imported:
         raise RunError(
             f"{path}: the run has not finished, and its test split is read once, when training is over; "
             f"use --split valid, or continue it with `dhmd train resume={path}`"

@@ -15,18 +15,10 @@ from dhmd.errors import RunError
 from dhmd.evaluation.metrics import Convention, metrics_for
 from dhmd.losses.task import TaskLoss
 from dhmd.outputs import Outputs, heads_of, nested
+from dhmd.runs.arrays import EdgeRecord
 from dhmd.training.validation_loss import ValidationLoss
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class EdgeRecord:
-    """Edges of one space over a split: ``pairs`` (E) as "teacher->student", ``prior`` (E) and learned ``weights`` (N, E), or None."""
-
-    pairs: list[str]
-    prior: Array | None
-    weights: Array | None
 
 
 @dataclass(frozen=True)
@@ -130,8 +122,5 @@ def predict_split(
 def edge_records(outputs: Outputs) -> dict[str, EdgeRecord]:
     """Return the pairs and priors of the edges in each space, without weights."""
     return {
-        space: EdgeRecord(
-            [f"{teacher}->{student}" for teacher, student in edges.pairs], None if edges.prior is None else edges.prior.cpu().numpy(), None
-        )
-        for space, edges in outputs.edges.items()
+        space: EdgeRecord(edges.pairs, None if edges.prior is None else edges.prior.cpu().numpy()) for space, edges in outputs.edges.items()
     }

@@ -15,15 +15,15 @@ from dhmd.config import instantiate
 from dhmd.data.module import FeatureDataModule
 from dhmd.errors import RunError, UsageError
 from dhmd.runs.folder import RunFolder
+from dhmd.runs.upgrade import upgraded_checkpoint
 from dhmd.training.build import build_data, build_module, encode_once
-from dhmd.training.checkpoints import BEST
 from dhmd.training.module import MultimodalModule
 from dhmd.training.warnings_filter import quiet
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What a run has learned, without its data.
+class LoadedNetwork:
+    """The network that a run has trained, without its data.
 
     Attributes:
         folder: where the run lies.
@@ -51,7 +51,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Run:
+class LoadedRun:
     """A run with its network at the best epoch and its data.
 
     Attributes:
@@ -72,7 +72,7 @@ class Run:
         return self.module.network
 
 
-def load_network(path: str | Path) -> Trained:
+def load_network(path: str | Path) -> LoadedNetwork:
     """Rebuild the network of a run from its record; its data is not needed.
 
     Args:
@@ -82,12 +82,12 @@ def load_network(path: str | Path) -> Trained:
         RunError: no run is there, it has no checkpoint, or that does not fit its configuration.
     """
     folder = RunFolder(Path(path))
-    config = folder.config()
-    file = folder.checkpoints / BEST
+    config = folder.config(rebuild=True)
+    file = folder.best_checkpoint
     if not file.exists():
         raise RunError(f"{file}: missing: the run has not finished an epoch; continue it with `dhmd train resume={folder.path}`")
     try:
-        checkpoint = torch.load(file, weights_only=True, map_location="cpu")
+        checkpoint = upgraded_checkpoint(torch.load(file, weights_only=True, map_location="cpu"))
         spec, weights = FeatureSpec(**checkpoint["spec"]), checkpoint["state_dict"]
     except Exception as error:  # torch names no class for a damaged file
         raise RunError(f"{file}: not readable as a checkpoint of dhmd: {type(error).__name__}: {error}") from error
@@ -99,10 +99,10 @@ def load_network(path: str | Path) -> Trained:
     except RuntimeError as error:
         raise RunError(f"{file}: does not fit the run's config.yaml: {error}") from error
     module.network.eval()
-    return Trained(folder, config, module, text_encoder, checkpoint.get("FeatureDataModule"))
+    return LoadedNetwork(folder, config, module, text_encoder, checkpoint.get("FeatureDataModule"))
 
 
-def load_run(path: str | Path, data_path: str | Path | None = None) -> Run:
+def load_run(path: str | Path, data_path: str | Path | None = None) -> LoadedRun:
     """Rebuild network and data of a run from its record.
 
     Args:
@@ -123,7 +123,7 @@ def load_run(path: str | Path, data_path: str | Path | None = None) -> Run:
         data = build_data(trained.config, trained.text_encoder, state=trained.data_state, **changes)
     _check_fit(trained, data.spec)
     encode_once(data, trained.text_encoder, trained.module.network)
-    return Run(trained.folder, trained.config, trained.module, data)
+    return LoadedRun(trained.folder, trained.config, trained.module, data)
 
 
 def usable_device(name: str) -> torch.device:
@@ -140,7 +140,7 @@ def usable_device(name: str) -> torch.device:
     return device
 
 
-def _check_fit(trained: Trained, found: FeatureSpec) -> None:
+def _check_fit(trained: LoadedNetwork, found: FeatureSpec) -> None:
     """Data of other modalities, widths or labels cannot be read by the network; other lengths can, where it pools."""
     expected = trained.spec
     read_from_tokens = (LANGUAGE,) if trained.text_encoder.needs_tokens else ()  # whatever language features there are, nobody reads them

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from dhmd.evaluation.metrics import LABELS, NOT_A_SHARE
-from dhmd.results.summary import configuration_digest
+from dhmd.runs.folder import RunFolder
+from dhmd.runs.identity import digest
 from dhmd.runs.reader import Run, model_name, read_run
 from dhmd.training.evaluate import Evaluation
 
@@ -35,9 +36,9 @@ def print_run(path: Path, console: Console | None = None) -> None:
     console.print(_metrics_table(title, columns, _convention(metrics["task"], metrics["convention"])))
     if not run.test:
         console.print("not tested: trained with evaluate_test=false")
-    figures = sorted((path / "figures").glob("*.png"))
+    figures = sorted(RunFolder(path).figures.glob("*.png"))
     if figures:
-        console.print(f"figures: {path / 'figures'} ({', '.join(figure.stem for figure in figures)})", soft_wrap=True)
+        console.print(f"figures: {RunFolder(path).figures} ({', '.join(figure.stem for figure in figures)})", soft_wrap=True)
     console.print(f"run folder: {path}", soft_wrap=True)
 
 
@@ -52,7 +53,7 @@ def _facts(run: Run) -> dict[str, str]:
     metrics = run.metrics
     text = metrics.get("text_encoder")
     return {
-        "configuration": f"{configuration_digest(run.config)[:12]} (config.yaml without seed, paths and machine)",
+        "configuration": f"{digest(run.config)[:12]} (config.yaml without seed, paths and machine)",
         "model": metrics["model"],
         "ablation": metrics.get("ablation") or "none",
         "data": _data(run),

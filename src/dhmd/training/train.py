@@ -8,10 +8,11 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -25,17 +26,18 @@ from dhmd.analysis.figures import write_figures
 from dhmd.config import instantiate, to_plain
 from dhmd.data.module import FeatureDataModule
 from dhmd.errors import RunError, UsageError
-from dhmd.runs.folder import BEFORE, RunFolder
+from dhmd.runs.arrays import Record
+from dhmd.runs.folder import RunFolder
 from dhmd.runs.reader import read_run
-from dhmd.runs.upgrade import without_removed
+from dhmd.runs.upgrade import refuse_old_keys, upgraded_checkpoint
 from dhmd.tracking.closing import closing_wandb
 from dhmd.tracking.identity import wandb_identity
 from dhmd.tracking.outcome import log_outcome
 from dhmd.training.allocator import freed_memory_kept
 from dhmd.training.build import build_data, build_module, encode_once, whole_split
 from dhmd.training.callbacks import Recorder
-from dhmd.training.checkpoints import BEST, LAST, Checkpoints
-from dhmd.training.inference import predict_split
+from dhmd.training.checkpoints import Checkpoints, UpgradingCheckpointIO
+from dhmd.training.inference import Predictions, predict_split
 from dhmd.training.module import MONITOR, MultimodalModule
 from dhmd.training.warnings_filter import quiet
 
@@ -95,7 +97,7 @@ def train(cfg: DictConfig) -> TrainResult:
         if folder.finished:
             log.info("%s: finished before", folder.path)
             return TrainResult(folder.path, dict(read_run(folder.path, tested=False).metrics))
-        with _log_file(folder.path / "train.log") if main else nullcontext(), quiet():
+        with _log_file(folder.log_file) if main else nullcontext(), quiet():
             return _train(config, folder)
 
 
@@ -116,10 +118,10 @@ def _train(config: dict[str, Any], folder: RunFolder) -> TrainResult:
     trainer = _trainer(config, folder, recorder)
     if trainer.is_global_zero:
         folder.begin(config, data.description())
-    last = folder.checkpoints / LAST
+    last = folder.last_checkpoint
     resumed = last.exists()
     if resumed:
-        _readable(last)
+        _readable(last, resume=True)
     with freed_memory_kept(), closing_wandb(trainer.loggers):
         try:
             trainer.fit(module, datamodule=data, ckpt_path=last if resumed else None, weights_only=True)
@@ -145,7 +147,7 @@ def _finish(
 ) -> dict[str, Any]:
     """After training: the best epoch's weights, validation once more, the test split (if at all) for the first and only time."""
     checkpoints = next(c for c in trainer.callbacks if isinstance(c, Checkpoints))  # type: ignore[attr-defined]
-    best = _readable(folder.checkpoints / BEST)
+    best = _readable(folder.best_checkpoint)
     module.load_state_dict(best["state_dict"])
     device, loss, task = trainer.strategy.root_device, module.optimisation.validation_loss, module.spec.task
     found, tested = {}, config["evaluate_test"]
@@ -169,9 +171,9 @@ def _finish(
         **({"test": numbers["test"]} if tested else {}),
         "seconds": recorder.seconds,
     }
-    folder.write_predictions(found)
+    folder.write_predictions({split: {"id": one.ids, "label": one.label, **one.heads} for split, one in found.items()})
     if tested:
-        folder.write_arrays(found["test"], module.edges, module.by_class.arrays())
+        folder.write_arrays(_record(found["test"], module), module.by_class.arrays())
     folder.write_metrics(metrics)
     if tested:
         write_figures(folder.path)
@@ -179,17 +181,29 @@ def _finish(
     return dict(read_run(folder.path, tested=False).metrics)
 
 
-def _readable(path: Path) -> dict[str, Any]:
+def _record(test: Predictions, module: MultimodalModule) -> Record:
+    """The arrays of the test split, with the edges of every epoch."""
+    edges = {
+        space: replace(one, validation=np.asarray(module.edges[space], dtype=np.float64)) if one.weights is not None else one
+        for space, one in test.edges.items()
+    }
+    return Record(tuple(test.ids), test.label, test.prediction, edges, test.activations, test.embeddings)
+
+
+def _readable(path: Path, resume: bool = False) -> dict[str, Any]:
     """A checkpoint of the run's own.
 
     Raises:
-        RunError: it is missing or damaged.
+        RunError: it is missing or damaged, or training is to go on from it and cannot.
     """
     try:
-        found: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        found = torch.load(path, weights_only=True, map_location="cpu")
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise RunError(f"{path}: missing or damaged ({str(error).splitlines()[0]}); start anew in another hydra.run.dir") from error
-    return found
+    try:
+        return upgraded_checkpoint(found, resume=resume)
+    except RunError as error:
+        raise RunError(f"{path}: {error}") from error
 
 
 def _trainer(config: dict[str, Any], folder: RunFolder, recorder: Recorder) -> pl.Trainer:
@@ -204,6 +218,7 @@ def _trainer(config: dict[str, Any], folder: RunFolder, recorder: Recorder) -> p
         trainer: pl.Trainer = instantiate(config["trainer"], "trainer", **own)
     except MisconfigurationException as error:
         raise UsageError(f"trainer: {error}") from error
+    trainer.strategy.checkpoint_io = UpgradingCheckpointIO()
     environment = getattr(trainer.strategy, "cluster_environment", None)
     if sweeping() and trainer.world_size > 1 and not (environment and environment.creates_processes_externally):
         raise UsageError("trainer: a job of several processes cannot be started by this launcher; add launcher=process to the sweep")
@@ -234,7 +249,7 @@ def validated(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: something in it that can be seen without the data is wrong.
     """
-    config = {**BEFORE, **without_removed(config)}
+    config = refuse_old_keys(config)
     seed = config["seed"]
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise UsageError(f"seed: found {seed!r}, expected a whole number from 0 to 2**32 - 1")

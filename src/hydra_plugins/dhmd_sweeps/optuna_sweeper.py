@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from dhmd.sweeps.search import Search
 
 log = logging.getLogger(__name__)
-NOT_IN_COMMAND = ("hydra.", "hydra/", "launcher=", "hparams_search=", "evaluate_test=", "resume=")
 
 
 class OptunaSweeper(Sweeper):
@@ -83,7 +82,8 @@ class OptunaSweeper(Sweeper):
         """
         from dhmd.errors import UsageError
         from dhmd.files import locked
-        from dhmd.sweeps.naming import NOT_LEARNED, hydra_flags
+        from dhmd.runs.identity import key_of_override
+        from dhmd.sweeps.naming import hydra_flags
         from dhmd.sweeps.search import STORAGE, Search, describe
 
         assert self.config is not None and self.hydra_context is not None  # noqa: S101, PT018  # setup() was called
@@ -93,7 +93,7 @@ class OptunaSweeper(Sweeper):
         overrides = OverridesParser.create(self.hydra_context.config_loader).parse_overrides([*self._given(), *arguments])
         space, fixed = _parted({o.get_key_element(): o for o in overrides})  # the command line's values win over the file's
         typed = [*fixed, *(str(o.input_line) for o in space.values()), *hydra_flags(sys.argv[1:])]
-        asked = sorted(o for o in typed if not o.lstrip("+~").startswith(NOT_LEARNED))
+        asked = sorted(o for o in typed if key_of_override(o).names_sweep)
         folder = Path(self.config.hydra.sweep.dir).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / f"{STORAGE}.lock"):
@@ -129,6 +129,7 @@ class OptunaSweeper(Sweeper):
 
     def _take_results(self, search: Search, fixed: list[str]) -> Job | None:
         """Hand what has finished to the study, write the table of trials, and give the best one."""
+        from dhmd.runs.identity import key_of_override
         from dhmd.sweeps.folder import State, jobs_of
         from dhmd.sweeps.naming import hydra_flags
         from dhmd.sweeps.search import write_best, write_trials
@@ -140,7 +141,7 @@ class OptunaSweeper(Sweeper):
         write_trials(search.folder, list(jobs.values()), search.space)
         best = search.best()
         if best is not None:
-            kept = [o for o in fixed if not o.lstrip("+~").startswith(NOT_IN_COMMAND)]
+            kept = [o for o in fixed if key_of_override(o).of_run and not o.startswith("evaluate_test=")]
             write_best(search.folder, jobs[best], search.space, [*hydra_flags(sys.argv[1:]), *kept, *search.trials[best]])
         return None if best is None else jobs[best]
 

@@ -116,7 +116,8 @@ class Sweeper(BasicSweeper):
         """
         from dhmd.config import to_plain
         from dhmd.errors import UsageError
-        from dhmd.runs.folder import LEARNED, RunFolder, differences
+        from dhmd.runs.folder import RunFolder
+        from dhmd.runs.identity import changed_on_resuming, learned
 
         assert self.config is not None and self.hydra_context is not None  # noqa: S101, PT018  # setup() was called
         config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
@@ -125,9 +126,8 @@ class Sweeper(BasicSweeper):
             return
         with open_dict(config):
             config.run_dir = str(job)  # otherwise asked of a job that has begun
-        recorded = run.config()
-        plain = {key: to_plain(value) if isinstance(value, DictConfig) else value for key, value in config.items() if key in LEARNED}
-        if differing := differences({key: recorded.get(key) for key in LEARNED}, plain):
+        now = {key: to_plain(value) if isinstance(value, DictConfig) else value for key, value in learned(config).items()}
+        if differing := changed_on_resuming(learned(run.config()), now):
             found = "; ".join(differing[:5])
             raise UsageError(f"{job}: holds a run of another configuration: {found}; choose another hydra.sweep.dir, or remove the folder")
 
