@@ -174,7 +174,7 @@ def _user_errors(arguments: Sequence[str]) -> Iterator[None]:
         raise
     except MissingConfigException as error:
         found = (error.missing_cfg_file or "").rpartition("/")[2]
-        options = [str(option) for option in (error.options or [])]
+        options = [str(option) for option in (error.options or []) if not str(option).startswith("_")]  # bases of others
         raise UsageError(f"{_first_line(error)}{closest(found, options)}{_listing(options)}") from error
     except OSError as error:
         if _begun:

@@ -115,10 +115,9 @@ def test_terms_of_the_users_own_are_kept_for_reading_and_refused_for_building():
 
 def test_keys_that_were_added():
     assert upgraded_config({}) == {"evaluate_test": True, "step": SINGLE}
-    assert upgraded_config({"evaluate_test": False, "step": {"_target_": "other"}}) == {
-        "evaluate_test": False,
-        "step": {"_target_": "other"},
-    }
+    assert upgraded_config({"trainer": {"max_epochs": 3}})["trainer"] == {"max_epochs": 3, "max_steps": -1, "max_time": None}
+    given = {"evaluate_test": False, "step": {"_target_": "other"}, "trainer": {"max_steps": 9, "max_time": "00:01:00:00"}}
+    assert upgraded_config(given) == given
 
 
 @pytest.mark.parametrize("target", ["dhmd.nn.text.TextEncoder", "dhmd.nn.text.minilm"])
@@ -141,7 +140,7 @@ def test_targets_that_moved():
 
 def test_removed_keys_go_and_nothing_else_of_their_group():
     config = {"seed": 1, "trainer": {"max_epochs": 2, "replicas": 1, "beside": None}}
-    assert upgraded_config(config)["trainer"] == {"max_epochs": 2}
+    assert upgraded_config(config)["trainer"] == {"max_epochs": 2, "max_steps": -1, "max_time": None}
     assert config["trainer"].keys() == {"max_epochs", "replicas", "beside"}
     assert upgraded_config({"trainer": None})["trainer"] is None
 

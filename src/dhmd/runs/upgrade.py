@@ -79,8 +79,13 @@ TERMS: Config = {
 }
 """The terms that the objective always had, in the order of its sum; the moved options have their earlier defaults."""
 
-ADDED: Config = {"evaluate_test": True, "step": {"_target_": "dhmd.training.steps.SingleStep"}}
-"""What a configuration without such a key meant."""
+ADDED: Config = {
+    "evaluate_test": True,
+    "step": {"_target_": "dhmd.training.steps.SingleStep"},
+    "trainer.max_steps": -1,
+    "trainer.max_time": None,
+}
+"""By dotted key, what a configuration without it meant."""
 TEXT_ENCODERS = ("dhmd.nn.text.TextEncoder", "dhmd.nn.text.minilm")
 """Those that have got ``frozen_layers``."""
 
@@ -200,7 +205,13 @@ def _is_old_objective(node: Any) -> bool:
 
 
 def _added(config: Config) -> Config:
-    return {**config, **{key: deepcopy(value) for key, value in ADDED.items() if key not in config}}
+    for key, value in ADDED.items():
+        group, _, name = key.rpartition(".")
+        if not group:
+            config = {key: deepcopy(value), **config}
+        elif isinstance(config.get(group), Mapping):
+            config = {**config, group: {name: deepcopy(value), **config[group]}}
+    return config
 
 
 def _text_encoder(config: Config) -> Config:

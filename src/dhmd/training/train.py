@@ -116,6 +116,8 @@ def _train(config: dict[str, Any], folder: RunFolder) -> TrainResult:
 
     recorder = Recorder(folder)
     trainer = _trainer(config, folder, recorder)
+    for optimizer in module.step.optimizers(module.network, module.objective, module.optimisation):
+        module.optimisation.scheduler(optimizer, lambda: sys.maxsize)  # what they refuse is said before the run begins
     if trainer.is_global_zero:
         folder.begin(config, data.description())
     last = folder.last_checkpoint
