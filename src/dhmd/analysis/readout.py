@@ -152,8 +152,7 @@ def _scaled(seen: Array, new: Array) -> tuple[Array, Array]:
 
 
 def _ridge(seen: Array, new: Array, y: Array, alphas: Array) -> Iterator[Array]:
-    """Return predictions (n, P) of new (n, F) from seen (N, F), both unscaled, and targets (N, P), for each row of penalties (A, 1 or
-    P)."""
+    """Return predictions (n, P) of new (n, F) from seen (N, F), both unscaled, and targets (N, P), by row of penalties (A, 1 or P)."""
     seen, new = _scaled(seen, new)
     mean = y.mean(axis=0)
     if len(seen) < seen.shape[1]:  # the smaller of the two products has the same eigenvalues
