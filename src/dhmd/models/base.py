@@ -92,8 +92,7 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Return the trained parameters by group: ``text_encoder``, the network's own `groups`, and ``network``; empty groups are
-        omitted."""
+        """Return the trained parameters by group: ``text_encoder``, the network's own `groups`, and ``network``, without empty groups."""
         groups = {name: self._parameters_of(paths) for name, paths in {"text_encoder": ("text_encoder",), **self.groups}.items()}
         taken = {id(p) for group in groups.values() for p in group}
         groups["network"] = [p for p in self.parameters() if p.requires_grad and id(p) not in taken]

@@ -36,7 +36,7 @@ class HomogeneousBranch(nn.Module):
         options: options of the stages.
         summary: function that makes a modality's layer from sequence to vector.
         encoder: the modalities' self-attention encoders.
-        dropout: dropout rates of the heads.
+        dropout: dropout rate of the heads.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class HeterogeneousBranch(nn.Module):
         out_dim: width of a prediction.
         options: options of the stages.
         attention: module from private parts to h_m.
-        dropout: dropout rates of the heads.
+        dropout: dropout rate of the heads.
     """
 
     def __init__(
