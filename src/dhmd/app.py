@@ -1,4 +1,4 @@
-"""``dhmd train`` as a Hydra application: overrides, flags, multirun and shell completion, with errors in a user's words."""
+"""The Hydra application ``dhmd train``: overrides, flags, multirun, shell completion, and errors worded for users."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ VERBS = (
 RESUMED = "resumed"
 """Name of the primary configuration when a run is continued: its own."""
 _typed: list[str] = []
-_begun = False  # whether Hydra has made a job's folder and called us
-_failed: DhmdError | None = None  # what a single job raised: from Hydra it would come behind a line about overrides
+_begun = False  # True once Hydra has made a job's folder and called the job
+_failed: DhmdError | None = None  # the error of a single job; raised through Hydra it would follow a line about overrides
 
 
 def train_command(arguments: Sequence[str]) -> int:
@@ -41,14 +41,17 @@ def train_command(arguments: Sequence[str]) -> int:
 
     Raises:
         UsageError: the configuration cannot be composed.
-        DhmdError: what the job raised.
+        DhmdError: the job failed; this is the job's own error.
     """
     _run(_flags_last(_resumed(list(arguments))))
     return 0
 
 
 def complete(arguments: Sequence[str]) -> int:
-    """Install, uninstall or answer shell completion, as Hydra's flag ``-sc`` does; the verb is taken out of the line to complete."""
+    """Install, uninstall or answer shell completion, as Hydra's flag ``-sc`` does.
+
+    The verb is removed from the line to complete.
+    """
     line = os.environ.get("COMP_LINE", "")
     words = line.split()
     if words and (len(words) == 1 or (len(words) == 2 and not line.endswith(" "))):
@@ -61,7 +64,7 @@ def complete(arguments: Sequence[str]) -> int:
 
 
 def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> DictConfig:
-    """The configuration of ``dhmd train OVERRIDES``, for use from Python; give ``run_dir=...`` among the overrides.
+    """Return the configuration of ``dhmd train OVERRIDES``, for use from Python; give ``run_dir=...`` among the overrides.
 
     Args:
         overrides: as on the command line.
@@ -76,23 +79,23 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Di
     choices = cfg.hydra.runtime.choices
     OmegaConf.set_struct(cfg, False)
     for name in set(cfg.labels) - {"data"}:
-        if OmegaConf.is_interpolation(cfg.labels, name):  # what ${hydra:...} says inside `dhmd train`
+        if OmegaConf.is_interpolation(cfg.labels, name):  # the values of ${hydra:...} inside `dhmd train`
             cfg.labels[name] = choices.get(name)
     del cfg["hydra"]
     return cfg
 
 
 def _job(cfg: DictConfig) -> float:
-    """What Hydra calls, once a job; the best validation loss goes back to a sweeper."""
+    """Run one job; Hydra calls this once a job, and the best validation loss is returned to a sweeper."""
     from dhmd.runs.folder import RunFolder
     from dhmd.training.show import print_run
     from dhmd.training.train import sweeping, train
 
     global _begun, _failed
     _begun = True
-    sys.argv = _typed or sys.argv  # Lightning starts further processes by the command as typed
+    sys.argv = _typed or sys.argv  # Lightning starts further processes with the command line as typed
     if sweeping():
-        cfg.resume = True  # the same command again continues what is half done
+        cfg.resume = True  # the same command, given again, resumes an interrupted run
     try:
         result = train(cfg)
     except KeyboardInterrupt:
@@ -115,8 +118,8 @@ def _run(arguments: Sequence[str]) -> None:
     global _typed, _begun, _failed
     _typed, _begun, _failed = sys.argv, False, None
     before = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come to us instead of being printed there
-    sys.argv = ["dhmd", *arguments]  # Hydra reads it, and names the completion after it
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors are raised here instead of being printed by Hydra
+    sys.argv = ["dhmd", *arguments]  # Hydra reads this name and calls the completion by it
     try:
         with _user_errors(arguments), guarded_composition():
             hydra.main(config_path=str(conf_dir()), config_name="train", version_base="1.3")(_job)()
@@ -131,12 +134,12 @@ def _run(arguments: Sequence[str]) -> None:
 
 
 def _flags_last(arguments: Sequence[str]) -> list[str]:
-    """Overrides first, then flags with their values: Hydra's parser does not take overrides on both sides of a flag."""
+    """Put overrides first, then flags with their values: Hydra's parser does not accept overrides on both sides of a flag."""
     overrides: list[str] = []
     flags: list[str] = []
     wants_value = False
     for argument in arguments:
-        if argument.startswith("-") or (wants_value and "=" not in argument):  # the value of --info can be left out
+        if argument.startswith("-") or (wants_value and "=" not in argument):  # the value of --info is optional
             flags.append(argument)
             wants_value = argument in WITH_VALUE
         else:
@@ -145,7 +148,7 @@ def _flags_last(arguments: Sequence[str]) -> list[str]:
 
 
 def _resumed(arguments: list[str]) -> list[str]:
-    """``resume=RUN``: compose from the run's own configuration, in today's form, and continue in its folder."""
+    """Compose the configuration of ``resume=RUN`` from the run's own, in today's form, to continue in the run's folder."""
     from dhmd.runs.folder import RunFolder
 
     for i, argument in enumerate(arguments):
@@ -167,7 +170,7 @@ def _resumed(arguments: list[str]) -> list[str]:
 
 @contextmanager
 def _user_errors(arguments: Sequence[str]) -> Iterator[None]:
-    """Turn what Hydra says of a wrong command line into a UsageError, with the nearest names there are."""
+    """Turn Hydra's errors about a wrong command line into a UsageError that suggests the nearest names."""
     try:
         yield
     except DhmdError:
@@ -183,7 +186,7 @@ def _user_errors(arguments: Sequence[str]) -> Iterator[None]:
         raise UsageError(f"{error.filename}: cannot make the run folder ({error.strerror}); {instead}") from error
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__
-        if isinstance(cause, DhmdError):  # what a sweeper or launcher of ours said of its options
+        if isinstance(cause, DhmdError):  # errors that the suite's sweepers and launchers raise about their options
             raise cause from error
         if said := old_key_message(_refused_key(str(error)), arguments):
             raise UsageError(said) from error
@@ -200,7 +203,7 @@ def _listing(options: Sequence[str]) -> str:
 
 
 def _near_override(message: str) -> str:
-    """The keys and groups nearest to the one that Hydra could not override."""
+    """Return the keys and groups nearest to the one that Hydra could not override."""
     key = _refused_key(message).partition("@")[0]
     if not key:
         return ""
@@ -211,7 +214,7 @@ def _near_override(message: str) -> str:
 
 
 def _refused_key(message: str) -> str:
-    """The key that Hydra could not override; empty for any other message."""
+    """Return the key that Hydra could not override; empty for any other message."""
     named = re.search(r"[Cc]ould not (?:override|append|delete)[^']*'([^']+)'", message)
     return named[1] if named else ""
 

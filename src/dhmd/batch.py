@@ -1,4 +1,4 @@
-"""The vocabulary of the suite: modality names and their order, a batch of features, and what a data set looks like."""
+"""The vocabulary of the suite: modality names and their order, a batch of features, and the specification of a data set."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ import torch
 from torch import Tensor
 
 LANGUAGE, VISION, ACOUSTIC = MODALITIES = ("language", "vision", "acoustic")
-"""The three modalities of the papers, in the order of their losses and edges."""
+"""The three modalities of the papers, in the order of the papers' losses and edges."""
 
 RESERVED = frozenset({"batch", "batch_size", "index", "label", "text_bert", "texts", "tokens", "training"})
-"""What is no name for a modality, because something else beside the features is called so; nor is any attribute of torch's ModuleDict."""
+"""Names that no modality can have, because they are used beside the features; attributes of torch's ModuleDict are excluded, too."""
 
 Pairs = tuple[tuple[str, str], ...]
-"""(teacher, student) of each edge."""
+"""The pair (teacher, student) of each edge."""
 
 Task = Literal["regression", "binary", "multiclass"]
 
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """What a network must know of its data.
+    """Specification of the data that a network reads.
 
     Attributes:
         dims: width d_m of each modality's features, in modality order.
         lengths: number of frames T_m of each modality as stored (padded).
-        task: what the label is.
+        task: the kind of label: regression, binary or multiclass.
         n_classes: number of classes of a multiclass task.
         aligned: whether the modalities share one clock (word-aligned).
         token_length: number of tokens a sample has for a text encoder (padded); None without tokens.
@@ -98,7 +98,7 @@ class FeatureBatch:
                 raise ValueError(f"tokens must be (B, 3, T): ids, mask, segments; found shape {tuple(self.tokens.shape)}")
             sizes["tokens"] = self.tokens.shape[0]
         counts = list(sizes.values())
-        if not counts or any(n != counts[0] for n in counts):  # compared one by one, as torch.export wants its symbols
+        if not counts or any(n != counts[0] for n in counts):  # compared one by one, because torch.export needs its symbolic sizes
             raise ValueError(f"batch sizes differ: {sizes}")
 
     @classmethod
@@ -140,7 +140,7 @@ class FeatureBatch:
 
     @property
     def labels(self) -> Tensor:
-        """The labels (B,).
+        """Labels (B,) of the batch.
 
         Raises:
             ValueError: the batch has none.
@@ -161,20 +161,20 @@ class FeatureBatch:
         return FeatureBatch(**{x.name: apply(getattr(self, x.name)) for x in fields(self)})
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> FeatureBatch:
-        """The same batch on another device."""
+        """Return the same batch on another device."""
         return self._map(lambda t: t.to(device, non_blocking=non_blocking))
 
     def double(self) -> FeatureBatch:
-        """The same batch with its features (and a fractional label) in double precision."""
+        """Return the same batch with its features (and a fractional label) in double precision."""
         return self._map(lambda t: t.double() if t.is_floating_point() else t)
 
     def pin_memory(self) -> FeatureBatch:
-        """The same batch in page-locked memory."""
+        """Return the same batch in page-locked memory."""
         return self._map(lambda t: t.pin_memory())
 
 
 def _tensor(name: str, values: Any, dtype: torch.dtype) -> Tensor:
-    """A tensor of its own (later changes to ``values`` do not reach it)."""
+    """Return a tensor with its own memory (later changes to ``values`` do not reach it)."""
     try:
         if isinstance(values, Tensor):
             return values.detach().clone().to(dtype)
@@ -210,7 +210,7 @@ def real_frames(x: Tensor) -> Tensor:
 
 
 def name_fault(name: str) -> str | None:
-    """Why something is no name for a modality, as the end of a sentence; None where it is one.
+    """Return the reason why ``name`` cannot name a modality, as the end of a sentence; None if it can.
 
     Names are parts of parameter names, of paths in HDF5 files, of csv columns and of edges (``language->gesture``).
     """
@@ -222,7 +222,7 @@ def name_fault(name: str) -> str | None:
 
 
 def edge_pairs(modalities: tuple[str, ...]) -> Pairs:
-    """(teacher, student) of every edge between modalities: students in order, and for each its teachers in order.
+    """Return (teacher, student) of every edge between modalities: students in order, and for each its teachers in order.
 
     >>> edge_pairs(("language", "vision"))
     (('vision', 'language'), ('language', 'vision'))

@@ -1,4 +1,4 @@
-"""The command ``dhmd``: it parses, calls and prints. Heavy libraries are imported by the verb that needs them."""
+"""The command line ``dhmd``: parse, call and print. Heavy libraries are imported by the verb that needs them."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ examples:
 
 
 def busy_cores() -> int:
-    """Processor cores that other programs keep busy at this moment; 0 where the system does not tell (only Linux does)."""
+    """Return the number of processor cores that other programs keep busy at this moment; 0 on systems other than Linux."""
     seen = []
     for _ in range(5):
         try:
-            seen.append(int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0]) - 1)  # without this one
+            seen.append(int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0]) - 1)  # this process does not count
         except (OSError, ValueError, IndexError):
             return 0
         time.sleep(0.002)
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if busy_cores() >= (os.cpu_count() or 1) / 2:
-        # threads that wait for work are to sleep: spinning, torch's default, halves a step on idle cores and multiplies it on shared ones
+        # waiting threads sleep: spinning, torch's default, halves a step on idle cores but multiplies it on shared ones
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         return _dispatch(arguments)
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ndhmd: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone
+    except BrokenPipeError:  # the reader of the output has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception:
@@ -71,7 +71,7 @@ def _dispatch(arguments: list[str]) -> int:
         from dhmd.app import complete
 
         return complete(arguments)
-    if arguments[:1] == ["train"]:  # everything after it is Hydra's
+    if arguments[:1] == ["train"]:  # everything after the verb is for Hydra
         from dhmd.app import train_command
 
         return train_command(arguments[1:])

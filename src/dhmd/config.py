@@ -1,4 +1,4 @@
-"""Configurations: where conf/ is, the one guarded `instantiate`, and messages for what is wrong in a composed config.
+"""Configurations: the folder of conf/, the guarded `instantiate`, and messages about mistakes in a composed configuration.
 
 Hydra composes; this module decides what a config may build. Only the names in `TARGETS`, and those of the extensions that the user has
 named (`dhmd.extensions`), can be called from a config, by their exact spelling: a config file from somebody else cannot run anything
@@ -63,17 +63,17 @@ TARGETS = frozenset(
         "torch.optim.lr_scheduler.StepLR",
     }
 )
-"""Everything of the suite's data and training, of Lightning and of torch that a config may build, by exact name."""
+"""Exact names of everything in the suite's data and training, in Lightning and in torch that a config may build."""
 
 OPEN_PACKAGES = ("dhmd.models", "dhmd.baselines", "dhmd.conversation", "dhmd.losses")
 """Packages of the suite whose public classes and functions a config may build, each by the name of its module or of the package."""
 
 
 def conf_dir() -> Path:
-    """The folder of config files: ``dhmd/conf`` inside an installed wheel, else ``conf/`` of the repository.
+    """Return the folder of config files: ``dhmd/conf`` inside an installed wheel, else ``conf/`` of the repository.
 
     Raises:
-        UsageError: neither is there (a broken installation).
+        UsageError: neither folder exists (a broken installation).
     """
     package = Path(dhmd.__file__).resolve().parent
     for folder in (package / "conf", package.parents[1] / "conf"):
@@ -87,7 +87,7 @@ def instantiate(config: Any, key: str = "", /, context: Mapping[str, Any] = Mapp
 
     Args:
         config: a config node or plain value; ``_partial_: true`` beside ``_target_`` gives the callable with its arguments bound.
-        key: where the config stands in the whole, for messages.
+        key: position of the config in the whole configuration, for messages.
         context: objects by name for every call, nested ones too, whose target has a parameter of that name and is not given it.
         **extra: further arguments of the outermost call, passed as they are (networks, specs); they win over the config's.
 
@@ -102,7 +102,7 @@ def instantiate(config: Any, key: str = "", /, context: Mapping[str, Any] = Mapp
 
 
 def to_plain(config: DictConfig | ListConfig) -> Any:
-    """The config resolved to plain dicts, lists and values.
+    """Return the config resolved to plain dicts, lists and values.
 
     Raises:
         UsageError: an interpolation points nowhere or a mandatory value (``???``) is not given.
@@ -118,7 +118,7 @@ def to_plain(config: DictConfig | ListConfig) -> Any:
 
 
 def closest(word: str, known: Iterable[str], n: int = 3) -> str:
-    """A half-sentence with the known words nearest to ``word``; empty when none is near."""
+    """Return a half-sentence with the known words nearest to ``word``; empty when none is near."""
     near = difflib.get_close_matches(word, sorted(set(known)), n=n, cutoff=0.6)
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
@@ -150,7 +150,7 @@ def _build(node: Any, extra: Mapping[str, Any], path: str, context: Mapping[str,
         return build()
     except ModuleNotFoundError as error:
         raise UsageError(f"{path or name}: needs a package that is not installed ({error})") from error
-    except ValueError as error:  # the rooms below know no UsageError; what they refuse at construction came from the config
+    except ValueError as error:  # the packages below raise no UsageError; a value refused at construction came from the config
         raise UsageError(f"{path or name}: {error}") from error
 
 
@@ -171,7 +171,7 @@ def _locate(name: Any, path: str) -> Any:
 
 
 def _public(name: str) -> Any:
-    """Return the public class or function of one of `OPEN_PACKAGES` that has this name; None where there is none.
+    """Return the public class or function of this name in one of `OPEN_PACKAGES`; None if there is none.
 
     A class is found by the name of its module or of the package. Only what the package itself defines is handed out.
     """
@@ -193,7 +193,7 @@ def _public(name: str) -> Any:
 
 
 def _check_arguments(target: Any, name: str, arguments: Mapping[str, Any], whole: bool) -> None:
-    """Say in a user's words what Python would say in a TypeError."""
+    """Raise a UsageError in place of the TypeError that Python would raise for these arguments."""
     signature = inspect.signature(target)
     try:
         (signature.bind if whole else signature.bind_partial)(**arguments)

@@ -1,4 +1,4 @@
-"""What Hydra itself would build from a composed configuration, before any of ours is asked: refused unless it is Hydra's own.
+"""A guard on Hydra: everything that Hydra itself would build from a composed configuration is refused unless it is Hydra's own.
 
 A config file from somebody else can set ``hydra.callbacks`` or a logging handler, and Hydra calls what they name.
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl  # the one place that every composition passes, each job's of a sweep too
+from hydra._internal.config_loader_impl import ConfigLoaderImpl  # every composition passes here, each job's of a sweep too
 from omegaconf import DictConfig, OmegaConf
 
 from dhmd.config import conf_dir
@@ -31,14 +31,14 @@ PLUGINS = {
         "hydra_plugins.dhmd_sweeps.sweeper.Sweeper",
     },
 }
-"""What may stand as ``_target_``, and where: nowhere else, and nothing that only begins like it."""
+"""Allowed values of ``_target_`` and the keys they are allowed at; a target must match exactly, not only by its beginning."""
 LOGGING = ("logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "logging.Formatter", "colorlog.ColoredFormatter")
 STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 
 
 @contextmanager
 def guarded_composition() -> Iterator[None]:
-    """While this holds, a configuration whose ``hydra`` part names foreign code does not come out of Hydra's loader.
+    """Refuse, inside the block, every configuration whose ``hydra`` part names foreign code.
 
     Raises:
         UsageError: from within a composition; also where Hydra says ValueError, as for ``experiment=null``.
@@ -62,7 +62,7 @@ def guarded_composition() -> Iterator[None]:
 
 
 def _of_null(overrides: Sequence[str]) -> str:
-    """What to say of a group that is to be null, which Hydra takes from files only, and does not name."""
+    """Return the message about a group that is set to null, which Hydra accepts in files only and does not name."""
     for override in overrides:
         group, _, value = override.lstrip("+").partition("=")
         files = sorted((conf_dir() / group.partition("@")[0]).glob("*.yaml")) if value.strip().lower() == "null" else []
@@ -74,10 +74,10 @@ def _of_null(overrides: Sequence[str]) -> str:
 
 
 def refuse_foreign(node: Any, path: str) -> None:
-    """Look for what would be called or imported.
+    """Raise an error if a configuration names foreign code that Hydra would call or import.
 
     Raises:
-        UsageError: it is neither Hydra's nor the logging library's.
+        UsageError: a target belongs neither to Hydra nor to the logging library.
     """
     if isinstance(node, Mapping):
         for key, value in node.items():

@@ -1,8 +1,8 @@
-"""Code of a user's own, which the user names: files or modules in the environment variable ``DHMD_EXTENSIONS``.
+"""Extensions: a user's own code, as files or modules named in the environment variable ``DHMD_EXTENSIONS``.
 
-A configuration, a checkpoint or a data file can never load code: they may only use what the person at the keyboard has named. Several
-are separated as in ``PATH``. A file ``my_losses.py`` becomes the module ``my_losses``; what is defined in it (not what it imports) can be
-a ``_target_``, and its layouts are known to the data tools.
+A configuration, a checkpoint or a data file can never load code by itself; it can only use the extensions that the user has named.
+Several extensions are separated as in ``PATH``. A file ``my_losses.py`` becomes the module ``my_losses``; names defined in it (not names
+that it imports) can be a ``_target_``, and its layouts are known to the data tools.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ VARIABLE = "DHMD_EXTENSIONS"
 
 
 def extensions() -> tuple[ModuleType, ...]:
-    """The modules that ``DHMD_EXTENSIONS`` names, each imported once.
+    """Return the modules that ``DHMD_EXTENSIONS`` names, each imported once.
 
     Raises:
         UsageError: one is missing, cannot be imported, or has the name of another module.
@@ -35,7 +35,7 @@ def extensions() -> tuple[ModuleType, ...]:
 
 
 def definitions() -> Iterator[tuple[str, Any]]:
-    """Every public class and function that an extension defines, as ("module.name", object)."""
+    """Return every public class and function that an extension defines, as ("module.name", object)."""
     for module in extensions():
         for name, value in vars(module).items():
             if not name.startswith("_") and callable(value) and getattr(value, "__module__", None) == module.__name__:
@@ -43,7 +43,7 @@ def definitions() -> Iterator[tuple[str, Any]]:
 
 
 def described() -> dict[str, dict[str, str | None]]:
-    """For records: file and SHA-256 of each extension by module name."""
+    """Return the file and SHA-256 of each extension by module name, for records."""
     found = {}
     for module in extensions():
         file = getattr(module, "__file__", None)
@@ -60,7 +60,7 @@ def _load(entry: str) -> ModuleType:
         return import_module(entry)
     except UsageError:
         raise
-    except Exception as error:  # whatever a user's file raises while it is imported
+    except Exception as error:  # a user's file may raise anything while it is imported
         found = f"{entry}{_line_of(error, path)}: {type(error).__name__}: {error}"
         raise UsageError(f"{VARIABLE}: {found}; expected a Python file or module that can be imported") from error
 
@@ -77,7 +77,7 @@ def _from_file(path: Path) -> ModuleType:
         raise UsageError(f"{VARIABLE}: {path}: there is another module {name!r} ({there}); rename the file")
     loader = SourceFileLoader(name, str(path))
     module = module_from_spec(spec_from_loader(name, loader))  # type: ignore[arg-type]  # a file has a spec
-    sys.modules[name] = module  # dataclasses and pickling to workers look there
+    sys.modules[name] = module  # dataclasses and pickling to workers look the module up here
     try:
         loader.exec_module(module)
     except BaseException:
@@ -87,7 +87,7 @@ def _from_file(path: Path) -> ModuleType:
 
 
 def _file_of(name: str) -> str | None:
-    """Where a module of that name comes from; None where there is none."""
+    """Return the file of the module of that name; None if there is none."""
     if name in sys.modules:
         return getattr(sys.modules[name], "__file__", None) or "built in"
     spec = find_spec(name)
@@ -95,7 +95,7 @@ def _file_of(name: str) -> str | None:
 
 
 def _line_of(error: BaseException, path: Path) -> str:
-    """Words for the line of the extension that was at work last."""
+    """Return the last line of the extension that was executing, as text."""
     if isinstance(error, SyntaxError) and error.lineno:
         return f", line {error.lineno}"
     trace, line = error.__traceback__, 0

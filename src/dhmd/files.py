@@ -1,4 +1,4 @@
-"""Files that are whole or not there, JSON that holds an object or has a digest, and locks that end with their process."""
+"""Atomic files, JSON that holds an object or has a digest, and locks that end with their process."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from dhmd.errors import RunError, UsageError
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on a clean exit it takes the place of ``path``, on an error it is removed.
+    """Yield a temporary path beside ``path``; it replaces ``path`` on a clean exit and is removed on an error.
 
-    A pipe or a device is written itself: it must not be replaced by a file.
+    A pipe or a device is written directly, because it must not be replaced by a file.
 
     Raises:
         OSError: the folder cannot be written.
@@ -35,7 +35,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield part
         umask = os.umask(0)
         os.umask(umask)
-        part.chmod(0o666 & ~umask)  # mkstemp makes files private
+        part.chmod(0o666 & ~umask)  # mkstemp makes private files
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -53,12 +53,12 @@ def write_text(path: Path, content: str) -> None:
 
 
 def read_object(path: Path, missing: str, wrong: str) -> dict[str, Any]:
-    """The object in a file.
+    """Return the JSON object in a file.
 
     Args:
         path: the file.
-        missing: what to do where there is none.
-        wrong: what to do where it holds something else.
+        missing: advice for a missing file.
+        wrong: advice for a file that holds something else.
 
     Raises:
         RunError: the file is missing or holds no JSON object.
@@ -80,15 +80,15 @@ def json_sha256(content: Any) -> str:
 
 
 def in_use(path: Path) -> bool:
-    """Whether a process is training in the folder now."""
+    """Return whether a process is training in the folder now."""
     try:
         import fcntl
 
         handle = os.open(path / ".lock", os.O_RDONLY)
-    except (ImportError, OSError):  # no such locks on this platform, or nobody was ever here
+    except (ImportError, OSError):  # the platform has no such locks, or the folder was never locked
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # several may look at once
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # several processes may look at once
     except BlockingIOError:
         return True
     finally:
@@ -101,19 +101,19 @@ def locked(path: Path) -> Iterator[None]:
     """Hold the lock of a folder.
 
     Args:
-        path: the lock's file; made where it is missing.
+        path: the lock's file; created if it is missing.
 
     Raises:
         UsageError: another process holds it.
     """
     try:
         import fcntl
-    except ImportError:  # no such locks on this platform
+    except ImportError:  # the platform has no such locks
         yield
         return
     handle = os.open(path, os.O_RDWR | os.O_CREAT)
     try:
-        for attempt in range(10):  # somebody who only looks holds it for a moment
+        for attempt in range(10):  # another process that only looks may hold it for a moment
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
@@ -128,9 +128,10 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Wait for the others that want this lock, hold it, and leave no file behind.
+    """Hold a lock, after waiting for other processes that hold it, and remove its file at the end.
 
-    Where the platform or the file system has no such locks, nobody waits: what is done under it must be right, if wasteful, for many.
+    If the platform or the file system has no such locks, no process waits. The work inside the block must therefore be correct (if
+    wasteful) when several processes do it at once.
 
     Args:
         path: the lock's file.
@@ -143,7 +144,7 @@ def alone(path: Path) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):
-            path.unlink()  # while it is held: who waits for it finds that it is no more, and makes another
+            path.unlink()  # removed while the lock is held: a waiting process finds the file gone and creates another
         os.close(handle)
 
 

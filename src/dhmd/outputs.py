@@ -1,4 +1,4 @@
-"""What a network returns for a batch, and its arrays by name: what records, predictions, exports and analyses read."""
+"""Outputs of a network for a batch, and their arrays by name, as records, predictions, exports and analyses read them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Edges:
     Attributes:
         pairs: (teacher, student) of each edge, E = M (M - 1) of them.
         weights: (B, E) learned weights w, after the softmax; None where edges are fixed or uniform.
-        distillation: (B, E) the weight each edge's distance gets (w + p with a prior, w without, p when fixed).
+        distillation: (B, E) weight of each edge's distance (w + p with a prior, w without, p when fixed).
         prior: (E,) the prior p; None where there is none.
     """
 
@@ -32,14 +32,14 @@ class Edges:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What every network returns for a batch; a network with more to say returns a subclass.
+    """Outputs that every network returns for a batch; a network with further outputs returns a subclass.
 
     Every tensor has a row a sample, so that outputs can be gathered over processes (`Edges.prior` alone is the same for all).
 
     Attributes:
         prediction: (B, out_dim).
         unimodal: (B, out_dim) of each unimodal head, by name, for example ``language``.
-        features: (B, H) that enter the last fusion, by ``<space>/<modality>``, for example ``private/language``.
+        features: (B, H) features that enter the last fusion, by ``<space>/<modality>``, for example ``private/language``.
     """
 
     prediction: Tensor
@@ -57,7 +57,7 @@ class Outputs:
         return {}
 
     def arrays(self) -> dict[str, Tensor]:
-        """Return everything of the batch that is kept of a sample, by name, one row a sample.
+        """Return every recorded array of the batch by name, with one row a sample.
 
         ``prediction``; ``unimodal/<head>`` (B, out_dim); ``embeddings/<space>/<modality>`` (B, H); ``edges/<space>`` (B, E), the learned
         weights; a subclass may add ``activations/<space>/<modality>`` (B, K) and others.
@@ -70,12 +70,12 @@ class Outputs:
         }
 
     def complete(self) -> Outputs:
-        """Return the same outputs with every optional tensor there, so that all processes have the same ones to gather."""
+        """Return the same outputs with every optional tensor filled in, so that all processes have the same tensors to gather."""
         return self
 
 
 def nested(arrays: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """Return the arrays under a kind as a tree: one named ``kind/a/b`` stands at ``["a"]["b"]``.
+    """Return the arrays of one kind as a tree: an array named ``kind/a/b`` is at ``["a"]["b"]``.
 
     >>> nested({"unimodal/language": 1, "edges/homogeneous": 2}, "unimodal")
     {'language': 1}
@@ -92,7 +92,7 @@ def nested(arrays: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 
 def heads_of(arrays: Mapping[str, T]) -> dict[str, T]:
-    """Return the prediction and each unimodal head among arrays by the name that a csv column has.
+    """Return the prediction and each unimodal head by the name of its csv column.
 
     >>> heads_of({"prediction": 1, "unimodal/homogeneous/language": 2, "unimodal/vision": 3})
     {'prediction': 1, 'homogeneous_language': 2, 'unimodal_vision': 3}
@@ -102,7 +102,7 @@ def heads_of(arrays: Mapping[str, T]) -> dict[str, T]:
 
 
 def map_samples(node: Any, change: Callable[[Tensor], Any]) -> Any:
-    """The same structure with every tensor that has a row a sample changed, in a fixed order: outputs, or a part of them."""
+    """Return the same structure (outputs or a part of them) with every per-sample tensor changed, in a fixed order."""
     if isinstance(node, Tensor):
         return change(node)
     if isinstance(node, Mapping):

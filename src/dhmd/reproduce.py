@@ -1,4 +1,4 @@
-"""DMD and DHMD with its stages taken away, over seeds on published data, ending in the table and its page: ``make reproduce-mosi``."""
+"""Reproduction of DMD, DHMD and DHMD's ablations over seeds on published data, with a table and a page: ``make reproduce-mosi``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dhmd.sweeps.naming import quoted
 from dhmd.sweeps.unfinished import unfinished
 
 FIRST_SEED = 1111
-"""The DMD authors' list begins with it."""
+"""The first seed of the DMD authors' list."""
 REFERENCE = "dhmd,full"
 log = logging.getLogger(__name__)
 
@@ -30,15 +30,15 @@ log = logging.getLogger(__name__)
 def reproduce(
     dataset: str, data: Sequence[str], seeds: int, gpus: int, runs: Path, study: str = "kd_stages", overrides: Sequence[str] = ()
 ) -> str:
-    """Train what is not trained yet, then give the tables, ours beside the published rows, and write the page about all runs.
+    """Train the runs that are missing, then return the tables beside the published rows and write the page about all runs.
 
-    Per file two sweeps: DMD over the seeds, and the study on DHMD. The same command again goes on with them.
+    Each file gets two sweeps: DMD over the seeds, and the study on DHMD. The same command, given again, continues them.
 
     Args:
         dataset: mosi or mosei.
-        data: the pickles, one aligned, one unaligned, or both; which is which is found out from them.
-        seeds: how many, from 1111 on.
-        gpus: so many runs at once, a GPU each; 0: one run at a time on the CPU.
+        data: the pickles, one aligned, one unaligned, or both; their alignment is read from the files.
+        seeds: number of seeds, from 1111 on.
+        gpus: number of runs at once, each on its own GPU; 0 for one run at a time on the CPU.
         runs: sweeps go to ``runs``/<dataset>/<aligned or unaligned>/, the page to ``runs``/<dataset>/report.html.
         study: a file of conf/sweep, run on DHMD.
         overrides: further overrides for every run.
@@ -77,7 +77,7 @@ def _results(dataset: str, root: Path, open_jobs: Sequence[str]) -> str:
     absent = unfinished([root])
     try:
         record = record_of([root], reproduce=dataset, reference=REFERENCE, unfinished=absent)
-    except UsageError:  # no DHMD has finished
+    except UsageError:  # no DHMD run has finished
         record = record_of([root], reproduce=dataset, unfinished=absent)
     tables = f"{render(record)}\n{report(root, root / 'report.html', unfinished=unfinished)}"
     if open_jobs:
@@ -107,10 +107,10 @@ def _files(dataset: str, data: Sequence[str]) -> list[Path]:
 
 
 def _by_kind(files: Sequence[Path]) -> dict[str, Path]:
-    """The files by kind, aligned or unaligned.
+    """Return the files by kind, aligned or unaligned.
 
     Raises:
-        UsageError: two are of one kind.
+        UsageError: two files are of one kind.
     """
     found: dict[str, Path] = {}
     for path in files:
@@ -125,7 +125,7 @@ def _by_kind(files: Sequence[Path]) -> dict[str, Path]:
 
 
 def _launcher(gpus: int) -> list[str]:
-    """A process a job, so many at once, a GPU each of those that are visible here."""
+    """Return overrides for one process a job, ``gpus`` jobs at once, each on one of the visible GPUs."""
     if not gpus:
         return ["trainer.accelerator=cpu", "launcher=process"]
     visible = [device for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if device] or [str(i) for i in range(gpus)]

@@ -1,4 +1,4 @@
-"""What an analysis holds: its tables, figures and arrays, and the names of what is absent."""
+"""Content of an analysis: its tables, figures and arrays, and the names of absent parts."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ SPACES = ("homogeneous", "heterogeneous")
 
 @dataclass(frozen=True)
 class Content:
-    """All that was computed of a run.
+    """All results computed for a run.
 
     Attributes:
-        analysed: what it was computed from.
-        tables: rows by name, only those that have some.
-        projections: by space.
-        drift: by space and modality, mean activations (epochs, K).
-        absent: what could not be computed, and why.
+        analysed: the arrays it was computed from.
+        tables: non-empty tables, as rows by name.
+        projections: projection of each space.
+        drift: mean activations (epochs, K) by space and modality.
+        absent: name of each part that could not be computed, and the reason.
     """
 
     analysed: Analysed
@@ -45,10 +45,10 @@ class Content:
 
 
 def compute(found: Analysed) -> Content:
-    """Every table and projection; t-SNE and the probes take the time.
+    """Compute every table and projection; t-SNE and the probes take most of the time.
 
     Args:
-        found: of a run.
+        found: arrays of a run.
     """
     record, task, epochs = found.record, found.task, found.epochs
     absent = _absent(found)
@@ -71,7 +71,7 @@ def compute(found: Analysed) -> Content:
 
 
 def figures(content: Content) -> Iterator[tuple[str, Figure]]:
-    """Every figure by file name, one drawn at a time; absent stages have none."""
+    """Yield every figure by file name, one drawn at a time; absent stages have none."""
     found = content.analysed
     record, task, split, of = found.record, found.task, found.split, found.title
     learned = {space: edges for space, edges in record.edges.items() if edges.weights is not None}
@@ -91,7 +91,7 @@ def figures(content: Content) -> Iterator[tuple[str, Figure]]:
                 yield f"edges_epochs_{space}", edges_by_epoch(edges, record.training, found.epochs, task, title, found.kept)
     if record.activations:
         yield "dictionary_usage", usage(record.activations, record.label, task, f"Dictionary usage\n{of}")
-    if record.activations and polarities(record.label, task):  # none where every label is 0
+    if record.activations and polarities(record.label, task):  # empty if every label is 0
         yield "dictionary_overlap", overlap(record.activations, record.label, task, f"Dictionary entries in common\n{of}")
     for space, activations in record.activations.items():
         yield f"dictionary_top_{space}", heat_map(activations, record.label, task, f"Dictionary activations, {space} space\n{of}")
@@ -108,7 +108,7 @@ def figures(content: Content) -> Iterator[tuple[str, Figure]]:
 
 
 def arrays(content: Content) -> dict[str, Any]:
-    """Every array by its name in arrays.h5; texts are lists of str."""
+    """Return every array by its name in arrays.h5; texts are lists of str."""
     record, found = content.analysed.record, content.analysed
     named: dict[str, Any] = {
         "samples/id": list(record.ids),
@@ -135,7 +135,7 @@ def arrays(content: Content) -> dict[str, Any]:
 
 
 def _run(title: str) -> str:
-    """A title without its split, for what is seen on validation whatever split is analysed."""
+    """Return a title without its split, for validation figures of an analysis of any split."""
     return title.rsplit(", ", 1)[0]
 
 

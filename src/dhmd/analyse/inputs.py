@@ -1,4 +1,4 @@
-"""The arrays that an analysis is made of: from the record of a run, or collected anew with its network."""
+"""Arrays that an analysis reads: from the record of a run, or collected anew with its network."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ OLDER = "record.h5 holds none: the run was made by an older version of dhmd; tra
 
 @dataclass(frozen=True)
 class Analysed:
-    """A split as a run's network sees it, and what the run recorded while it trained.
+    """A split as a run's network sees it, and the run's record of its training.
 
     Attributes:
-        record: the arrays; all by sample are those of ``split``, those by epoch the validation split's.
-        task: what the label is.
+        record: the arrays; arrays by sample belong to ``split``, arrays by epoch to the validation split.
+        task: the kind of label.
         split: valid or test.
-        title: model and ablation, data (called synthetic where they are), seed and split.
-        source: where the arrays by sample come from.
+        title: model and ablation, data (labelled as synthetic if it is), seed and split.
+        source: origin of the arrays by sample.
         synthetic: whether the data is generated.
-        epochs: (epochs,) their numbers; None where nothing was trained here.
-        kept: the epoch whose weights were kept; None likewise.
-        missing: why arrays by epoch are missing, where they are.
+        epochs: (epochs,) numbers of the epochs; None for an imported run.
+        kept: the epoch whose weights were kept; None for an imported run.
+        missing: the reason why arrays by epoch are missing, if they are.
     """
 
     record: Record
@@ -49,7 +49,7 @@ class Analysed:
 
 
 def gather(path: Path, data: Path | None = None, split: str = "test", device: str = "cpu") -> Analysed:
-    """What there is to analyse in a run.
+    """Return the arrays of a run that an analysis reads.
 
     A finished run's own test split is read from its record.h5: neither its data nor its network is needed. Other data, the validation split
     and imported runs go through the network.
@@ -58,10 +58,10 @@ def gather(path: Path, data: Path | None = None, split: str = "test", device: st
         path: the run folder.
         data: another data file of the same kind; None for the run's own.
         split: valid or test.
-        device: where to compute, as torch names it.
+        device: device to compute on, as torch names it.
 
     Raises:
-        RunError: no finished or imported run is there, the data does not fit it, or a value is NaN or infinite.
+        RunError: the folder holds no finished or imported run, the data does not fit it, or a value is NaN or infinite.
         DataError: the data is missing or wrong.
         UsageError: an unknown split or device, or an imported run without data.
     """
@@ -113,7 +113,7 @@ def _as_record(found: Predictions) -> Record:
 
 
 def _with_training(seen: Record, recorded: Record) -> Record:
-    """The samples of one record with the epochs of another."""
+    """Return the samples of one record with the epochs of another."""
     edges = dict(seen.edges)
     for space, own in recorded.edges.items():
         if space in edges:

@@ -1,4 +1,4 @@
-"""An analysis in a few lines for people."""
+"""Summary of an analysis in a few lines of text."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dhmd.analysis.table import ALL, Row
 
 
 def waiting() -> AbstractContextManager[Any]:
-    """A sign of life on terminals, for the seconds an analysis takes."""
+    """Show a progress indicator on terminals while an analysis runs."""
     return Console(stderr=True).status("computing and drawing")
 
 
 def print_analysis(analysis: Analysis, console: Console | None = None) -> None:
-    """Print the main numbers, what is absent and why, and the files."""
+    """Print the main numbers, the absent parts with their reasons, and the files."""
     console = console or Console(highlight=False)
     content = analysis.content
     found, tables = content.analysed, content.tables
@@ -90,7 +90,7 @@ def _probes(rows: Sequence[Row]) -> Table | None:
 
 
 def _by_space(title: str, what: str, cells: Mapping[tuple[str, str], str]) -> Table | None:
-    """A row a thing, a column a space."""
+    """Return a table with a column for each space."""
     if not cells:
         return None
     table = Table(title=title, title_justify="left")

@@ -1,4 +1,4 @@
-"""``dhmd analyse``: tables, arrays and figures of a run, in one folder."""
+"""The command ``dhmd analyse``: tables, arrays and figures of a run in one folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SUMMARY = "analysis.json"
 
 @dataclass(frozen=True)
 class Analysis:
-    """What was computed, and the files it was written to."""
+    """Results of an analysis, and the files they were written to."""
 
     content: Content
     folder: Path
@@ -32,19 +32,19 @@ class Analysis:
 
 
 def analyse(run: Path, output: Path | None = None, data: Path | None = None, split: str = "test", device: str = "cpu") -> Analysis:
-    """Analyse a run and write what comes out: csv tables, arrays.h5, figures as png and svg, and analysis.json, written last.
+    """Analyse a run and write csv tables, arrays.h5, figures as png and svg, and, last, analysis.json.
 
-    Each file appears whole. Files that an earlier analysis wrote to the same folder, and this one does not, are removed.
+    Each file is written atomically. Files that only an earlier analysis wrote to the same folder are removed.
 
     Args:
         run: the run folder, of `dhmd train` (finished) or `dhmd import-dmd`.
-        output: where it goes; None for the folder ``analysis`` of the run.
+        output: the output folder; None for the folder ``analysis`` of the run.
         data: another data file of the same kind; None for the run's own.
         split: valid or test.
-        device: where to compute, as torch names it.
+        device: device to compute on, as torch names it.
 
     Raises:
-        RunError: no finished or imported run is there, the data does not fit it, or a value is NaN or infinite.
+        RunError: the folder holds no finished or imported run, the data does not fit it, or a value is NaN or infinite.
         DataError: the data is missing or wrong.
         UsageError: an unknown split or device, an imported run without data, or a folder that cannot be written.
     """
@@ -61,7 +61,7 @@ def analyse(run: Path, output: Path | None = None, data: Path | None = None, spl
 
 def _write(content: Content, folder: Path, run: str) -> list[Path]:
     before = _files_before(folder)
-    (folder / SUMMARY).unlink(missing_ok=True)  # what is there from now on is of no one analysis, until it is whole
+    (folder / SUMMARY).unlink(missing_ok=True)  # until it is written again, the folder holds no complete analysis
     files = []
     for name, rows in content.tables.items():
         write_table(rows, folder / f"{name}.csv")
@@ -97,7 +97,7 @@ def _write_arrays(named: Mapping[str, Any], path: Path) -> None:
 
 
 def _files_before(folder: Path) -> set[str]:
-    """Names that an earlier analysis.json lists: of files in the folder itself, whatever it says."""
+    """Return the names that an earlier analysis.json lists, restricted to files in the folder itself."""
     try:
         listed: Iterable[Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["files"]
         return {name for name in listed if isinstance(name, str) and Path(name).name == name}

@@ -1,1 +1,1 @@
-"""What a run shows: arrays of its record in, tables and figures out."""
+"""Analysis of a run: arrays of its record in, tables and figures out."""

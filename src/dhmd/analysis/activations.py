@@ -1,4 +1,4 @@
-"""How the modalities use a space's dictionary: how many entries, which ones for which class, and how many they share."""
+"""Use of a space's dictionary by the modalities: number of entries, entries by class, and shared entries."""
 
 from __future__ import annotations
 
@@ -16,46 +16,46 @@ from dhmd.evaluation.metrics import sentiment_class
 
 Array = NDArray[Any]
 Activations = Mapping[str, Array]
-"""By modality (N, K): sparse, not negative."""
+"""Sparse, non-negative activations (N, K) by modality."""
 
 
 def activation_classes(label: Array, task: Task) -> dict[str, Array]:
-    """The classes activations are looked at by: (N,) masks, the seven sentiment classes or the task's; empty classes are left out."""
+    """Return the classes that activations are grouped by, as (N,) masks: seven sentiment classes or the task's; empty ones are omitted."""
     numbers = class_numbers(label, task)
     return {class_name(c, task): numbers == c for c in np.unique(numbers).tolist()}
 
 
 def class_numbers(label: Array, task: Task) -> Array:
-    """(N,) integers: the seven sentiment classes of ACC7, or the task's classes."""
+    """Return class numbers (N,): the seven sentiment classes of ACC7, or the task's classes."""
     return sentiment_class(label) if task == "regression" else label.astype(np.int64)
 
 
 def polarities(label: Array, task: Task) -> dict[str, Array]:
-    """(N,) masks of negative and positive sentiment, or of the classes; empty ones are left out."""
+    """Return (N,) masks of negative and positive sentiment, or of the classes; empty ones are left out."""
     masks = {"negative": label < 0, "positive": label > 0} if task == "regression" else activation_classes(label, task)
     return {name: mask for name, mask in masks.items() if mask.any()}
 
 
 def top_entries(activation: Array, k: int) -> Array:
-    """The at most ``k`` entries of highest mean activation that are ever active, highest first. (N, K) -> (k,)."""
+    """Return the at most ``k`` entries of highest mean activation that are ever active, highest first. (N, K) -> (k,)."""
     mean = activation.mean(axis=0)
     order = np.argsort(-mean, kind="stable")[:k]
     return np.asarray(order[mean[order] > 0])
 
 
 def class_means(activations: Activations, label: Array, task: Task) -> dict[str, Array]:
-    """Mean activation in each class there is, in rising order of the classes: by modality (C, K)."""
+    """Return the mean activation in each non-empty class, in rising order of the classes: (C, K) by modality."""
     masks = activation_classes(label, task).values()
     return {modality: np.stack([a[mask].mean(axis=0) for mask in masks]) for modality, a in activations.items()}
 
 
 def shared_top_entries(activations: Activations, masks: Mapping[str, Array], k: int = 15) -> tuple[list[tuple[str, str]], Array]:
-    """How many of their top ``k`` entries each two groups share.
+    """Return the number of top ``k`` entries that each two groups share.
 
     Args:
         activations: by modality (N, K).
-        masks: the groups of samples by name, (N,).
-        k: entries of each group.
+        masks: mask (N,) of each group of samples, by name.
+        k: number of entries of each group.
 
     Returns:
         (group, modality) of each of the G rows, and the (G, G) numbers of shared entries.
@@ -66,13 +66,13 @@ def shared_top_entries(activations: Activations, masks: Mapping[str, Array], k: 
 
 
 def usage(activations: Mapping[str, Activations], label: Array, task: Task, title: str) -> Figure:
-    """One row a space. Left: distinct entries ever active, by class and modality. Right: active entries a sample, by modality.
+    """Draw one row a space: left, distinct entries ever active by class and modality; right, active entries a sample by modality.
 
     Args:
         activations: by space and modality, (N, K).
         label: (N,).
-        task: what the label is.
-        title: above the figure.
+        task: the kind of label.
+        title: title of the figure.
     """
     classes = activation_classes(label, task)
     with drawing():
@@ -106,15 +106,15 @@ def usage(activations: Mapping[str, Activations], label: Array, task: Task, titl
 
 
 def heat_map(activations: Activations, label: Array, task: Task, title: str, k: int = 50) -> Figure:
-    """Mean activation of the ``k`` most active entries of one space: a panel a modality, rows classes, columns entries.
+    """Draw the mean activation of the ``k`` most active entries of one space: a panel a modality, rows classes, columns entries.
 
     The columns are the same in every panel, sorted by the class an entry is most active in, so that a common structure stands out.
 
     Args:
         activations: by modality (N, K).
         label: (N,).
-        task: what the label is.
-        title: above the figure.
+        task: the kind of label.
+        title: title of the figure.
         k: number of columns.
     """
     classes = activation_classes(label, task)
@@ -140,14 +140,14 @@ def heat_map(activations: Activations, label: Array, task: Task, title: str, k: 
 
 
 def overlap(activations: Mapping[str, Activations], label: Array, task: Task, title: str, k: int = 15) -> Figure:
-    """How many of their top ``k`` entries the modalities share, within and between polarities (or classes): a panel a space.
+    """Draw the number of top ``k`` entries that modalities share, within and between polarities (or classes): a panel a space.
 
     Args:
         activations: by space and modality, (N, K).
         label: (N,).
-        task: what the label is.
-        title: above the figure.
-        k: entries of each group.
+        task: the kind of label.
+        title: title of the figure.
+        k: number of entries of each group.
     """
     masks = polarities(label, task)
     size = 0.36 * len(masks) * len(next(iter(activations.values())))

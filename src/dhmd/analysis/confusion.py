@@ -1,4 +1,4 @@
-"""Which class was taken for which."""
+"""Confusion matrices of predictions and labels."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from dhmd.evaluation.metrics import predicted_class, sentiment_class
 
 
 def confusion_matrix(truth: NDArray[Any], predicted: NDArray[Any], classes: Sequence[int]) -> NDArray[np.int64]:
-    """(C, C) counts, rows the label, columns the prediction, in the order of ``classes``.
+    """Return the (C, C) counts: rows are labels, columns predictions, both in the order of ``classes``.
 
     Args:
         truth: (N,) class numbers.
         predicted: (N,) class numbers.
-        classes: all that occur.
+        classes: all class numbers that occur.
     """
     order = np.asarray(classes)
     return np.array([[np.sum((truth == t) & (predicted == p)) for p in order] for t in order], np.int64)
 
 
 def confusion_counts(prediction: NDArray[Any], label: NDArray[Any], task: Task) -> tuple[NDArray[np.int64], NDArray[np.float64], list[str]]:
-    """The confusion matrix of predictions (N, out_dim) and labels (N,): (C, C) counts, their shares of each row, the classes' names."""
+    """Return (C, C) counts of predictions (N, out_dim) and labels (N,), their shares of each row, and the classes' names."""
     if task == "regression":
         truth, predicted, classes = sentiment_class(label), sentiment_class(prediction), list(range(-3, 4))
     else:
@@ -38,13 +38,13 @@ def confusion_counts(prediction: NDArray[Any], label: NDArray[Any], task: Task) 
 
 
 def confusion(prediction: NDArray[Any], label: NDArray[Any], task: Task, title: str) -> Figure:
-    """The confusion matrix: shares of each row as colour, counts in the cells. Sentiment scores fall into the seven classes of ACC7.
+    """Draw the confusion matrix: shares of each row as colour, counts in the cells. Sentiment scores fall into the seven classes of ACC7.
 
     Args:
         prediction: (N, out_dim).
         label: (N,).
-        task: what the label is.
-        title: above the figure.
+        task: the kind of label.
+        title: title of the figure.
     """
     counts, shares, names = confusion_counts(prediction, label, task)
     size = 0.42 * len(names)

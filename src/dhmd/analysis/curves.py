@@ -20,11 +20,11 @@ _COLUMNS = 6
 
 
 def loss_curves(history: Mapping[str, NDArray[Any]], title: str, chosen: int | None = None) -> Figure:
-    """Unweighted loss terms of training and validation by epoch, one panel a term, each on its own scale.
+    """Draw unweighted loss terms of training and validation by epoch, one panel a term, each on its own scale.
 
     Args:
         history: columns "epoch", "train/<term>", "validation/<term>", each (epochs,); metrics among them are left out.
-        title: above the figure.
+        title: title of the figure.
         chosen: the epoch whose weights were kept.
     """
     terms = _terms(history)
@@ -41,11 +41,11 @@ def loss_curves(history: Mapping[str, NDArray[Any]], title: str, chosen: int | N
 
 
 def metric_curves(history: Mapping[str, NDArray[Any]], title: str, chosen: int | None = None) -> Figure:
-    """Validation metrics and the learning rate by epoch, one panel each; shares in percent.
+    """Draw validation metrics and the learning rate by epoch, one panel each; shares in percent.
 
     Args:
         history: columns "epoch", "lr", "validation/<metric>", each (epochs,).
-        title: above the figure.
+        title: title of the figure.
         chosen: the epoch whose weights were kept.
     """
     keys = [key for key in LABELS if f"validation/{key}" in history]
@@ -67,7 +67,7 @@ def metric_curves(history: Mapping[str, NDArray[Any]], title: str, chosen: int |
 
 
 def _terms(history: Mapping[str, NDArray[Any]]) -> list[str]:
-    """Loss terms, the total first, in the order of the file."""
+    """Return the names of the loss terms, the total first, in the order of the file."""
     named = [name.split("/", 1)[1] for name in history if name.startswith(("train/", "validation/"))]
     terms = [term for term in dict.fromkeys(named) if term not in LABELS]
     return sorted(terms, key=lambda term: term != "total")
@@ -96,7 +96,7 @@ def _line(axes: Axes, epoch: NDArray[Any], value: NDArray[Any], colour: str, lab
 
 def _finish(figure: Figure, panels: Sequence[Axes]) -> None:
     columns = math.ceil(len(panels) / math.ceil(len(panels) / _COLUMNS))
-    for axes in panels[-columns:]:  # the lowest of each column
+    for axes in panels[-columns:]:  # the lowest panel of each column
         axes.set_xlabel("epoch")
         axes.tick_params(labelbottom=True)
     handles, labels = panels[0].get_legend_handles_labels()

@@ -1,4 +1,4 @@
-"""How the modalities use a space's dictionary, as tables."""
+"""Tables of the modalities' use of a space's dictionary."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from dhmd.analysis.table import ALL, Row
 from dhmd.batch import Task
 
 TOP = 50
-"""Entries of the heat-maps and of the drift."""
+"""Number of entries in the heat-maps and in the drift."""
 SHARED = 15
-"""Entries of each group that the overlap compares."""
+"""Number of entries of each group that the overlap compares."""
 
 
 def perplexity(mean: Array) -> float:
-    """By how many entries, were they used alike, a mean activation (K,) is spread: exp of its entropy; 0 where nothing is active."""
+    """Return exp of the entropy of a mean activation (K,), the effective number of entries in use; 0 if nothing is active."""
     total = mean.sum()
     share = mean[mean > 0] / total
     return float(np.exp(-(share * np.log(share)).sum())) if total > 0 else 0.0
 
 
 def cosine(a: Array, b: Array) -> float:
-    """Of two vectors; 0 with a vector of zeros."""
+    """Return the cosine of two vectors; 0 if one of them is zero."""
     size = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / size if size else 0.0
 
 
 def jaccard(a: set[int], b: set[int]) -> float:
-    """Shared of all members; 0 of two empty sets."""
+    """Return the Jaccard index, shared members / all members; 0 for two empty sets."""
     return len(a & b) / max(len(a | b), 1)
 
 
 def dictionary_usage(activations: Mapping[str, Activations], label: Array, task: Task) -> list[Row]:
-    """A row a space, modality and class, and one for all samples.
+    """Return a row for each space, modality and class, and one for all samples.
 
     Args:
         activations: by space and modality, (N, K).
         label: (N,).
-        task: what the label is.
+        task: the kind of label.
     """
     groups = _classes(label, task)
     return [
@@ -62,15 +62,15 @@ def dictionary_usage(activations: Mapping[str, Activations], label: Array, task:
 
 
 def dictionary_overlap(activations: Mapping[str, Activations], label: Array, task: Task, k: int = SHARED) -> list[Row]:
-    """A row a space and pair of groups; a group is a modality over all samples, or over those of one polarity (or class).
+    """Return a row for each space and pair of groups; a group is a modality over all samples, or over one polarity (or class).
 
     All samples are compared with all samples only, polarities with each other.
 
     Args:
         activations: by space and modality, (N, K).
         label: (N,).
-        task: what the label is.
-        k: entries of each group.
+        task: the kind of label.
+        k: number of entries of each group.
     """
     masks = {ALL: np.ones(len(label), bool), **polarities(label, task)}
     rows = []
@@ -99,14 +99,14 @@ def dictionary_overlap(activations: Mapping[str, Activations], label: Array, tas
 
 
 def dictionary_top(activations: Mapping[str, Activations], label: Array, task: Task, k: int = TOP) -> list[Row]:
-    """A row a space, entry, modality and class: the mean activations of the ``k`` entries that heat-maps show, the most active first.
+    """Return mean activations of the ``k`` entries that heat-maps show, the most active first: a row a space, entry, modality and class.
 
     Entries are ranked by their mean over modalities and classes, each class counted alike.
 
     Args:
         activations: by space and modality, (N, K).
         label: (N,).
-        task: what the label is.
+        task: the kind of label.
         k: number of entries.
     """
     numbers = class_numbers(label, task)

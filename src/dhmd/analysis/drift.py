@@ -1,4 +1,4 @@
-"""How the use of a dictionary moves during training, seen from the epoch whose weights were kept."""
+"""Drift of a dictionary's use during training, relative to the epoch whose weights were kept."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from dhmd.analysis.table import Row
 from dhmd.runs.arrays import ByEpoch
 
 Means = Mapping[str, Mapping[str, Array]]
-"""By space and modality (epochs, K)."""
+"""Mean activations (epochs, K) by space and modality."""
 
 
 def epoch_means(training: ByEpoch) -> dict[str, dict[str, Array]]:
-    """Mean activation of each entry over all validation samples, by epoch: by space and modality (epochs, K)."""
+    """Return the mean activation of each entry over all validation samples, by epoch: (epochs, K) by space and modality."""
     weigh = np.asarray(training.share, np.float64)
     return {
         space: {modality: np.einsum("c,eck->ek", weigh, x.astype(np.float64)) for modality, x in by_modality.items()}
@@ -29,13 +29,13 @@ def epoch_means(training: ByEpoch) -> dict[str, dict[str, Array]]:
 
 
 def dictionary_drift(means: Means, epochs: Array, kept: int, k: int = TOP) -> list[Row]:
-    """A row a space, modality and epoch: how near the mean activation is to that of the epoch kept, and to the epoch before.
+    """Return the similarity of the mean activation to that of the kept epoch and of the previous epoch: a row a space, modality and epoch.
 
     Args:
-        means: by space and modality (epochs, K).
-        epochs: (epochs,) their numbers.
+        means: mean activations (epochs, K) by space and modality.
+        epochs: (epochs,) numbers of the epochs.
         kept: the epoch whose weights were kept, one of them.
-        k: entries whose overlap is taken.
+        k: number of entries whose overlap is computed.
     """
     at = int(np.flatnonzero(epochs == kept)[0])
     rows = []
@@ -67,11 +67,11 @@ _PANELS = {
 
 
 def drift_lines(rows: list[Row], title: str, kept: int) -> Figure:
-    """One row a space, one panel a quantity of `dictionary_drift`, one line a modality.
+    """Draw one row a space, one panel a quantity of `dictionary_drift`, one line a modality.
 
     Args:
-        rows: of `dictionary_drift`.
-        title: above the figure.
+        rows: result of `dictionary_drift`.
+        title: title of the figure.
         kept: the epoch whose weights were kept.
     """
     spaces, modalities = (list(dict.fromkeys(row[key] for row in rows)) for key in ("space", "modality"))
@@ -101,13 +101,13 @@ def drift_lines(rows: list[Row], title: str, kept: int) -> Figure:
 
 
 def drift_map(by_modality: Mapping[str, Array], epochs: Array, kept: int, title: str, k: int = TOP) -> Figure:
-    """The ``k`` entries most used at the epoch kept, over training: a panel a modality, rows epochs, columns entries.
+    """Draw the ``k`` entries most used at the kept epoch, over training: a panel a modality, rows epochs, columns entries.
 
     Args:
         by_modality: (epochs, K) mean activations of one space.
-        epochs: (epochs,) their numbers.
+        epochs: (epochs,) numbers of the epochs.
         kept: the epoch whose weights were kept, one of them.
-        title: above the figure.
+        title: title of the figure.
         k: number of columns.
     """
     at = int(np.flatnonzero(epochs == kept)[0])

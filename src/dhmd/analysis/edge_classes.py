@@ -20,11 +20,11 @@ _COLUMNS = 6
 
 
 def edge_distributions(edges: Mapping[str, EdgeRecord], title: str) -> Figure:
-    """How each edge's weight is spread over samples: a violin an edge, a bar from the first to the third quartile, a white dot the median.
+    """Draw the distribution of each edge's weight over samples: a violin an edge, a bar between the quartiles, a white dot at the median.
 
     Args:
-        edges: by space, those with learned weights of samples.
-        title: above the figure.
+        edges: edges of each space that has learned weights of samples.
+        title: title of the figure.
     """
     with drawing():
         widest = max(len(record.pairs) for record in edges.values())
@@ -58,13 +58,13 @@ def edge_distributions(edges: Mapping[str, EdgeRecord], title: str) -> Figure:
 
 
 def edges_by_class(record: EdgeRecord, label: Array, task: Task, title: str) -> Figure:
-    """One panel an edge of one space: mean weight in each class, bars of one standard deviation over its samples, the prior as a line.
+    """Draw one panel an edge of one space: mean weight in each class with bars of one standard deviation, and the prior as a line.
 
     Args:
-        record: with learned weights of samples.
+        record: edges of the space, with learned weights of samples.
         label: (N,).
-        task: what the label is.
-        title: above the figure.
+        task: the kind of label.
+        title: title of the figure.
     """
     numbers = class_numbers(label, task)
     classes = np.unique(numbers).tolist()
@@ -85,14 +85,14 @@ def edges_by_class(record: EdgeRecord, label: Array, task: Task, title: str) -> 
 
 
 def edges_by_epoch(record: EdgeRecord, training: ByEpoch, epochs: Array, task: Task, title: str, kept: int | None) -> Figure:
-    """One panel an edge of one space: mean weight of each class of the validation split by epoch, the prior as a line.
+    """Draw one panel an edge of one space: mean weight of each class of the validation split by epoch, and the prior as a line.
 
     Args:
-        record: with ``validation_by_class``.
-        training: its classes.
-        epochs: (epochs,) their numbers.
-        task: what the label is.
-        title: above the figure.
+        record: edges of the space, with ``validation_by_class``.
+        training: the classes of ``validation_by_class``.
+        epochs: (epochs,) numbers of the epochs.
+        task: the kind of label.
+        title: title of the figure.
         kept: the epoch whose weights were kept.
     """
     by_class = np.asarray(record.validation_by_class)
@@ -124,14 +124,14 @@ def _panels(record: EdgeRecord, title: str) -> tuple[Figure, list[Axes]]:
 
 def _finish(figure: Figure, panels: list[Axes], record: EdgeRecord, drawn: Array, x: str, y: str) -> None:
     ends = limits(drawn, record.prior)
-    panels[0].set_ylim(ends)  # of all, as the axis is shared
+    panels[0].set_ylim(ends)  # limits of all panels, because the axis is shared
     panels[0].ticklabel_format(axis="y", useOffset=False)
     beyond = []
     for e, (axes, (teacher, student)) in enumerate(zip(panels, record.pairs, strict=True)):
         axes.set_title(f"{teacher} → {student}", loc="left", fontsize=7.5)
         if record.prior is not None:
             beyond.append(mark_prior(axes, float(record.prior[e]), ends))
-        if e >= len(panels) - _COLUMNS:  # the lowest of each column
+        if e >= len(panels) - _COLUMNS:  # the lowest panel of each column
             axes.set_xlabel(x)
             axes.tick_params(labelbottom=True)
     figure.supylabel(y, fontsize=8)
@@ -140,5 +140,5 @@ def _finish(figure: Figure, panels: list[Axes], record: EdgeRecord, drawn: Array
     }
     shown = [*handles.values(), *([key(dashed=True, beyond=any(beyond))] if beyond else [])]
     if shown:
-        columns = min(len(shown), 9, int((figure.get_figwidth() - (2.6 if any(beyond) else 1.6)) / 0.95))  # the prior's name is longest
+        columns = min(len(shown), 9, int((figure.get_figwidth() - (2.6 if any(beyond) else 1.6)) / 0.95))  # the longest name is the prior's
         figure.legend(handles=shown, loc="outside lower center", ncols=columns)

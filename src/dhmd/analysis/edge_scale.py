@@ -1,4 +1,4 @@
-"""A scale for edge weights that keeps them readable, however far from them the prior lies."""
+"""An axis scale for edge weights that stays readable if the prior is far from the weights."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from dhmd.analysis.activations import Array
 PRIOR = "#333333"
 NAME = "prior of the configuration"
 BEYOND = f"{NAME} (arrow: beyond the axis)"
-_LEAST = 1e-3  # less than this is not a difference between weights
+_LEAST = 1e-3  # smaller differences between weights do not count
 
 
 def limits(weights: Array, prior: Array | None) -> tuple[float, float]:
-    """The ends of an axis around weights, and around those priors no farther from them than they reach themselves.
+    """Return the ends of an axis around the weights and around the priors that are no farther from them than the weights' own range.
 
     Args:
-        weights: of any shape, in [0, 1], at least one.
+        weights: one or more values of any shape, in [0, 1].
         prior: (E,), None for none.
 
     Returns:
-        Both ends; the lower one is 0 where the weights come near it.
+        Both ends; the lower one is 0 if the weights come near it.
     """
     low, high = float(np.min(weights)), float(np.max(weights))
     span = max(high - low, _LEAST)
@@ -30,22 +30,22 @@ def limits(weights: Array, prior: Array | None) -> tuple[float, float]:
     near = given[(given >= low - span) & (given <= high + span)]
     low, high = min([low, *near]), max([high, *near])
     span = max(high - low, _LEAST)
-    above, below = (given > high).any(), (given < low).any()  # room for the arrows
+    above, below = (given > high).any(), (given < low).any()  # margin for the arrows
     bottom = low - (0.2 if below else 0.06) * span
     return (0.0 if low < 0.25 * span and not below else max(bottom, -0.2 * span)), high + (0.2 if above else 0.06) * span
 
 
 def mark_prior(axes: Axes, prior: float, ends: tuple[float, float], between: tuple[float, float] | None = None) -> bool:
-    """A line where the prior is, or an arrow to it with its value where it lies beyond the axis.
+    """Draw a line at the prior, or an arrow towards it with its value if it lies beyond the axis.
 
     Args:
-        axes: whose y axis has these ends.
-        prior: of one edge.
-        ends: from `limits`.
-        between: from which x to which; None for all of the panel.
+        axes: axes whose y axis has these ends.
+        prior: prior of one edge.
+        ends: ends of the axis, from `limits`.
+        between: first and last x of the line; None for the whole panel.
 
     Returns:
-        Whether it lies beyond.
+        True if the prior lies beyond the axis.
     """
     style: dict[str, object] = {"color": PRIOR, "label": "prior"}
     if ends[0] <= prior <= ends[1]:
@@ -64,5 +64,5 @@ def mark_prior(axes: Axes, prior: float, ends: tuple[float, float], between: tup
 
 
 def key(dashed: bool, beyond: bool) -> Line2D:
-    """The prior's entry of a legend."""
+    """Return the legend handle of the prior."""
     return Line2D([], [], color=PRIOR, linewidth=1.2, linestyle="--" if dashed else "-", label=BEYOND if beyond else NAME)

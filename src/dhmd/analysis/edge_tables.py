@@ -1,4 +1,4 @@
-"""Edge weights as tables: per sample, by class and by epoch, beside the prior."""
+"""Tables of edge weights: per sample, by class and by epoch, beside the prior."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Edges = Mapping[str, EdgeRecord]
 
 
 def edge_samples(edges: Edges, ids: Sequence[str], label: Array, prediction: Array, task: Task) -> list[Row]:
-    """A row an edge and sample, of the spaces whose edges are learned.
+    """Return a row for each edge and sample, for the spaces whose edges are learned.
 
     Args:
-        edges: by space.
-        ids: of the N samples.
+        edges: edges of each space.
+        ids: ids of the N samples.
         label: (N,).
-        prediction: (N, out_dim); a regression's value is written, of other tasks the predicted class.
-        task: what the label is.
+        prediction: (N, out_dim); the table has the value of a regression, and the predicted class of other tasks.
+        task: the kind of label.
     """
     predicted = prediction[:, 0] if task == "regression" else predicted_class(prediction)
     return [
@@ -35,12 +35,12 @@ def edge_samples(edges: Edges, ids: Sequence[str], label: Array, prediction: Arr
 
 
 def edge_classes(edges: Edges, label: Array, task: Task) -> list[Row]:
-    """A row an edge and class, and one for all samples: mean and standard deviation (divided by n), the prior, and mean - prior.
+    """Return mean, standard deviation (divided by n), prior and mean - prior: a row for each edge and class, and one for all samples.
 
     Args:
-        edges: by space.
+        edges: edges of each space.
         label: (N,).
-        task: what the label is.
+        task: the kind of label.
     """
     numbers = class_numbers(label, task)
     groups = {ALL: np.ones(len(label), bool), **{str(c): numbers == c for c in np.unique(numbers).tolist()}}
@@ -67,12 +67,14 @@ def edge_classes(edges: Edges, label: Array, task: Task) -> list[Row]:
 
 
 def edge_epochs(edges: Edges, epochs: Array, training: ByEpoch | None) -> list[Row]:
-    """A row an edge, class and epoch: mean weights over the validation split during training. Classes without samples have no rows.
+    """Return the mean weights over the validation split during training: a row for each edge, class and epoch.
+
+    Classes without samples have no rows.
 
     Args:
-        edges: by space.
-        epochs: (epochs,) their numbers.
-        training: the classes of ``validation_by_class``; None where there are none.
+        edges: edges of each space.
+        epochs: (epochs,) numbers of the epochs.
+        training: the classes of ``validation_by_class``; None without them.
     """
     rows = []
     for space, record in edges.items():

@@ -1,4 +1,4 @@
-"""What the Graph Distillation Units learnt: who teaches whom, beside the prior they were given."""
+"""Learned edges of the Graph Distillation Units, beside their prior."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _BEND = 0.18
 
 
 def edge_graphs(edges: Mapping[str, EdgeRecord], title: str, split: str = "test") -> Figure:
-    """One row a space: the mean learned weights over the samples as a directed graph, and the prior beside it.
+    """Draw the mean learned weights over the samples as a directed graph with the prior beside it, one row a space.
 
-    Arrows point from teacher to student, their width is the weight, their colour the teacher's.
+    Arrows point from teacher to student; their width is the weight, their colour the teacher's.
 
     Args:
-        edges: by space; absent weights or an absent prior leave their place empty, with a word in it.
-        title: above the figure.
-        split: which the samples are.
+        edges: edges of each space; absent weights or an absent prior are replaced by a word.
+        title: title of the figure.
+        split: the split of the samples.
     """
     with drawing():
         figure = new_figure(6.4, 2.75 * len(edges) + 0.4, title)
@@ -42,14 +42,14 @@ def edge_graphs(edges: Mapping[str, EdgeRecord], title: str, split: str = "test"
 
 
 def edge_history(edges: Mapping[str, EdgeRecord], epoch: NDArray[Any], title: str, chosen: int | None = None) -> Figure:
-    """Mean validation weight of each edge by epoch, one panel a space, and the prior in a narrow panel of its own beside it.
+    """Draw the mean validation weight of each edge by epoch, one panel a space, with the prior in a narrow panel beside it.
 
-    The scale is the weights'; the prior is drawn on the same one where that reaches it, else on its own.
+    The scale is that of the weights; a prior beyond it is drawn on its own scale.
 
     Args:
-        edges: by space, those with learned weights.
+        edges: edges of each space that has learned weights.
         epoch: (epochs,).
-        title: above the figure.
+        title: title of the figure.
         chosen: the epoch whose weights were kept.
     """
     seen = {space: record.validation[: len(epoch)] for space, record in edges.items() if record.validation is not None}
@@ -81,7 +81,7 @@ def edge_history(edges: Mapping[str, EdgeRecord], epoch: NDArray[Any], title: st
 
 
 def _styles(pairs: Pairs) -> list[tuple[str, str]]:
-    """Line style and colour of each edge: a colour a teacher, a dash pattern a student."""
+    """Return line style and colour of each edge: a colour a teacher, a dash pattern a student."""
     colour = colours(_nodes(pairs))
     drawn: dict[str, int] = {}
     styles = []
@@ -98,7 +98,7 @@ def _history(axes: Axes, record: EdgeRecord, weights: NDArray[Any], epoch: NDArr
 
 
 def _prior(axes: Axes, record: EdgeRecord, ends: tuple[float, float], own: bool) -> None:
-    """A bar an edge, side by side, as several may be equal."""
+    """Draw the prior as one bar an edge, side by side, because several may be equal."""
     for i, (value, (_, colour)) in enumerate(zip(np.asarray(record.prior), _styles(record.pairs), strict=True)):
         axes.plot([i - 0.45, i + 0.45], [value, value], color=colour, linewidth=3, solid_capstyle="butt")
     axes.set_xticks([])
@@ -134,7 +134,7 @@ def _graph(axes: Axes, pairs: Pairs, weights: NDArray[Any] | None, title: str) -
 
 def _arrow(axes: Axes, start: NDArray[Any], end: NDArray[Any], weight: float, colour: str) -> None:
     along = (end - start) / np.linalg.norm(end - start)
-    across = np.array([along[1], -along[0]])  # to the right of the way, where arc3 bends to with a positive rad
+    across = np.array([along[1], -along[0]])  # to the right of the way, where arc3 bends with a positive rad
     shift = 0.09 * across
     width = 0.5 + 9 * weight
     axes.add_patch(
@@ -157,12 +157,12 @@ def _arrow(axes: Axes, start: NDArray[Any], end: NDArray[Any], weight: float, co
 
 
 def _nodes(pairs: Pairs) -> list[str]:
-    """Modalities in the order of the students, which edges are sorted by."""
+    """Return the modalities in the order of the students, by which edges are sorted."""
     return list(dict.fromkeys([student for _, student in pairs] + [teacher for teacher, _ in pairs]))
 
 
 def _polygon(names: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Corners of a regular polygon, the first on top, then clockwise; two side by side."""
+    """Return the corners of a regular polygon, the first on top, then clockwise; two corners lie side by side."""
     first = math.pi if len(names) == 2 else math.pi / 2
     angles = [first - 2 * math.pi * i / len(names) for i in range(len(names))]
     return {name: (math.cos(a), math.sin(a)) for name, a in zip(names, angles, strict=True)}

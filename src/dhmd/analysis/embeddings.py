@@ -19,32 +19,32 @@ MIN_POINTS = 10
 
 
 def comparable(embeddings: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return the embeddings (N, H) by modality; where their widths differ, all side by side as one of (N, sum of H), named ``all``."""
+    """Return the embeddings (N, H) by modality; if their widths differ, return them concatenated as one (N, sum of H), named ``all``."""
     if len({x.shape[1] for x in embeddings.values()}) > 1:
         return {ALL: np.concatenate(list(embeddings.values()), axis=1)}
     return dict(embeddings)
 
 
 def project(embeddings: Mapping[str, NDArray[Any]], seed: int = 0) -> tuple[NDArray[Any], NDArray[Any], list[str]]:
-    """One t-SNE of all modalities of a space together.
+    """Return one t-SNE of all modalities of a space together.
 
     Args:
-        embeddings: by modality (N, H), made `comparable`. At most 500 points are drawn from, the same samples of every modality.
-        seed: of the choice of samples; the start is the first two principal components.
+        embeddings: embeddings (N, H) by modality, made `comparable`; at most 500 points are used, the same samples of every modality.
+        seed: seed of the choice of samples; the initial points are the first two principal components.
 
     Returns:
-        points (P, 2), all at one place where they do not differ, the sample each point belongs to (P,), and its modality.
+        Points (P, 2), all equal if the embeddings do not differ; the sample (P,) of each point; and its modality.
     """
     embeddings = comparable(embeddings)
-    from sklearn.manifold import TSNE  # slow to import, and needed when a training is over
+    from sklearn.manifold import TSNE  # slow to import, and only needed after training
 
     n = len(next(iter(embeddings.values())))
     kept = min(n, MAX_POINTS // len(embeddings))
     rows = np.sort(np.random.default_rng(seed).choice(n, kept, replace=False))
     stacked = np.concatenate([np.asarray(x, np.float64)[rows] for x in embeddings.values()])
-    if stacked.shape[1] == 1:  # the start has two components
+    if stacked.shape[1] == 1:  # the initial points have two components
         stacked = np.pad(stacked, ((0, 0), (0, 1)))
-    if not np.ptp(stacked, axis=0).any():  # the start would be 0/0, which t-SNE's trees do not survive
+    if not np.ptp(stacked, axis=0).any():  # the initial points would be 0/0, which makes t-SNE crash
         return np.zeros((len(stacked), 2)), np.tile(rows, len(embeddings)), [name for name in embeddings for _ in rows]
     perplexity = min(30.0, (len(stacked) - 1) / 3)
     points = TSNE(init="pca", random_state=seed, perplexity=perplexity).fit_transform(stacked)
@@ -52,13 +52,13 @@ def project(embeddings: Mapping[str, NDArray[Any]], seed: int = 0) -> tuple[NDAr
 
 
 def embedding_maps(embeddings: Mapping[str, Mapping[str, NDArray[Any]]], label: NDArray[Any], task: Task, title: str) -> Figure:
-    """One row a space: its t-SNE coloured by label, and the same points by modality.
+    """Draw one row a space: its t-SNE coloured by label, and the same points by modality.
 
     Args:
         embeddings: by space and modality, (N, H).
         label: (N,).
-        task: what the label is.
-        title: above the figure.
+        task: the kind of label.
+        title: title of the figure.
     """
     with drawing():
         figure = new_figure(7.4, 3.0 * len(embeddings) + 0.5, title)
@@ -77,7 +77,7 @@ def embedding_maps(embeddings: Mapping[str, Mapping[str, NDArray[Any]]], label: 
 
 
 def draw_by_label(figure: Figure, axes: Axes, points: NDArray[Any], label: NDArray[Any], task: Task, key: bool = True) -> None:
-    """Draw points (P, 2) in the colours of their labels (P,), with a scale or a legend where a ``key`` is wanted."""
+    """Draw points (P, 2) in the colours of their labels (P,), with a scale or a legend if ``key`` is set."""
     if task == "regression":
         limit = max(1.0, float(np.abs(label).max()))
         drawn = axes.scatter(points[:, 0], points[:, 1], c=label, cmap=SENTIMENT, vmin=-limit, vmax=limit, s=9, linewidths=0)
@@ -92,7 +92,7 @@ def draw_by_label(figure: Figure, axes: Axes, points: NDArray[Any], label: NDArr
 
 
 def draw_by_modality(axes: Axes, points: NDArray[Any], names: NDArray[Any], key: bool = True) -> None:
-    """Draw points (P, 2) in the colours of their modalities (P,), with a legend where a ``key`` is wanted."""
+    """Draw points (P, 2) in the colours of their modalities (P,), with a legend if ``key`` is set."""
     order = list(dict.fromkeys(names.tolist()))
     for (name, colour), marker in zip(colours(order).items(), "os^Dv<>" * len(order), strict=False):
         x, y = points[names == name].T

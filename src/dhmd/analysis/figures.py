@@ -1,4 +1,4 @@
-"""Every figure of a run, from its record."""
+"""All figures of a run, drawn from its record."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dhmd.runs.reader import Run, model_name, read_run
 
 
 def write_figures(run_dir: Path) -> list[Path]:
-    """Draw what the record holds into ``run_dir``/figures, each as .png and .svg; an absent stage has no figure.
+    """Draw the record of a run into ``run_dir``/figures, each figure as .png and .svg; an absent stage has no figure.
 
     Needs config.yaml, metrics.json, data.json, history.csv and record.h5; the run need not have its DONE yet.
 
@@ -34,7 +34,7 @@ def write_figures(run_dir: Path) -> list[Path]:
 
 
 def figures(run: Run) -> Iterator[tuple[str, Figure]]:
-    """Every figure of a run by file name, one drawn at a time.
+    """Yield every figure of a run by file name, one drawn at a time.
 
     Raises:
         RunError: history.csv or record.h5 is missing or damaged.
@@ -53,7 +53,7 @@ def figures(run: Run) -> Iterator[tuple[str, Figure]]:
         yield "edge_history", edge_history(learned, epochs, f"Edge weights by epoch: {of}", chosen)
     if record.activations:
         yield "dictionary_usage", usage(record.activations, record.label, task, f"Dictionary usage, test set: {of}")
-    if record.activations and polarities(record.label, task):  # none where every label is 0
+    if record.activations and polarities(record.label, task):  # empty if every label is 0
         yield "dictionary_overlap", overlap(record.activations, record.label, task, f"Dictionary entries in common, test set\n{of}")
     for space, activations in record.activations.items():
         title = f"Dictionary activations, {space} space, test set: {of}"
@@ -64,6 +64,6 @@ def figures(run: Run) -> Iterator[tuple[str, Figure]]:
 
 
 def run_title(run: Run) -> str:
-    """Model and ablation, data and seed, with "synthetic" where the data are."""
+    """Return model and ablation, data and seed, with "synthetic" for generated data."""
     data = f"{run.metrics['data']} (synthetic data)" if run.metrics["synthetic"] else run.metrics["data"]
     return f"{model_name(run.metrics['model'], run.metrics.get('ablation'))} on {data}, seed {run.metrics['seed']}"

@@ -24,7 +24,7 @@ class Projection:
 
     Attributes:
         rows: (P,) the sample of each point.
-        modality: of each point.
+        modality: modality of each point.
         pca: (P, 2) principal components.
         explained: (at most 10,) share of the variance that each of the first components explains.
         tsne: (P, 2), NaN for points that were not drawn.
@@ -38,21 +38,21 @@ class Projection:
 
     @property
     def drawn(self) -> Array:
-        """(P,) whether the point is among those drawn for t-SNE."""
+        """(P,) mask of the points that are drawn for t-SNE."""
         return np.isfinite(self.tsne[:, 0])
 
 
 def projection(embeddings: Mapping[str, Array], seed: int = 0) -> Projection:
-    """Principal components of all points, t-SNE of at most 500 of them (see `dhmd.analysis.embeddings.project`).
+    """Return principal components of all points, and t-SNE of at most 500 of them (see `dhmd.analysis.embeddings.project`).
 
     Args:
-        embeddings: by modality (N, H), made `comparable`; at least two points in all.
-        seed: of the points drawn and of t-SNE.
+        embeddings: embeddings (N, H) by modality, made `comparable`; at least two points in all.
+        seed: seed of the points drawn and of t-SNE.
     """
     embeddings = comparable(embeddings)
     stacked = np.concatenate([np.asarray(x, np.float64) for x in embeddings.values()])
     n = len(next(iter(embeddings.values())))
-    with np.errstate(invalid="ignore"):  # 0/0 where all points are one
+    with np.errstate(invalid="ignore"):  # 0/0 if all points are equal
         fit = PCA(min(COMPONENTS, *stacked.shape), svd_solver="full").fit(stacked)
     places = np.zeros((len(stacked), 2))
     components = fit.transform(stacked)[:, :2]
@@ -66,11 +66,11 @@ def projection(embeddings: Mapping[str, Array], seed: int = 0) -> Projection:
 
 
 def embedding_rows(projections: Mapping[str, Projection], ids: Sequence[str], label: Array) -> list[Row]:
-    """A row a point: its sample and its places; t-SNE is empty for points not drawn.
+    """Return a row for each point with its sample and its coordinates; t-SNE is empty for points not drawn.
 
     Args:
-        projections: by space.
-        ids: of the N samples.
+        projections: projection of each space.
+        ids: ids of the N samples.
         label: (N,).
     """
     return [
@@ -90,13 +90,13 @@ def embedding_rows(projections: Mapping[str, Projection], ids: Sequence[str], la
 
 
 def projection_maps(p: Projection, label: Array, task: Task, title: str) -> Figure:
-    """Principal components left, t-SNE right, the same points in both; above coloured by label, below by modality.
+    """Draw principal components left and t-SNE right, of the same points; above coloured by label, below by modality.
 
     Args:
-        p: of one space.
+        p: projection of one space.
         label: (N,).
-        task: what the label is.
-        title: above the figure.
+        task: the kind of label.
+        title: title of the figure.
     """
     drawn = p.drawn
     rows, names = p.rows[drawn], np.array(p.modality)[drawn]

@@ -1,6 +1,6 @@
-"""What a linear reader finds in features: cross-validated ridge regression and logistic regression.
+"""Linear probes of features: cross-validated ridge regression and logistic regression.
 
-What is readable by a line says that the information is there and lies flat; it does not say that a network uses it.
+A linear probe shows that information is present and linearly accessible; it does not show that a network uses it.
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ from sklearn.model_selection import GroupKFold
 
 Array = NDArray[Any]
 ALPHAS = tuple(10.0**k for k in range(-3, 6))
-RARE = 5  # what fewer training samples than this show (an entry of a dictionary, say) is no feature to learn from
+RARE = 5  # features that fewer training samples show (a dictionary entry, say) are not learned from
 
 
 class Classification(NamedTuple):
-    """Balanced accuracy (the mean over classes of the share found) and what guessing gets: 1 / number of classes."""
+    """Balanced accuracy (the mean over classes of the share found) and chance level: 1 / number of classes."""
 
     accuracy: float
     chance: float
 
 
 def read_out(features: Array, target: Array, groups: Array | None = None, folds: int = 5) -> float:
-    """How much of a target's variance a linear reader predicts on samples it has not seen.
+    """Return the share of a target's variance that a linear probe predicts on samples it has not seen.
 
     R^2 = 1 - sum (y - prediction)^2 / sum (y - mean y)^2 over the predictions of all folds, by ridge regression on standardised
-    features; the penalty of each target column is chosen inside the other folds, by as many folds of theirs that keep groups together
-    as well. No feature counts as further outside the range it has in the folds it is learned from than that range is wide, and those
-    that fewer than `RARE` of their samples show are left out.
+    features. The penalty of each target column is chosen inside the training folds, by as many inner folds that also keep groups
+    together. Each feature is clipped to the range it has in the training folds, extended on both sides by the width of that range;
+    features that fewer than `RARE` training samples show are left out.
 
     Args:
         features: (N, F) finite numbers.
         target: (N,) or (N, P); columns count equally, constant ones are left out.
-        groups: (N,) of any kind: samples of one group stay in one fold, as clips of one video must; None for each by itself.
+        groups: (N,) of any type: samples of one group stay in one fold, as clips of one video must; None for groups of one sample.
         folds: number of folds, at most the number of groups.
 
     Returns:
-        R^2, at most 1; 0 is what the target's mean predicts, and worse is negative.
+        R^2, at most 1; 0 is the score of the target's mean, and worse predictions are negative.
 
     Raises:
-        ValueError: shapes do not fit, a value is not finite, fewer than two groups, or a target that does not vary.
+        ValueError: shapes do not fit, a value is not finite, there are fewer than two groups, or the target does not vary.
     """
     return read_each(features, {"target": target}, groups, folds)["target"]
 
 
 def read_each(features: Array, targets: Mapping[str, Array], groups: Array | None = None, folds: int = 5) -> dict[str, float]:
-    """`read_out` of several targets by name from the same features, in the time of one.
+    """Return `read_out` of several targets by name from the same features, in the time of one.
 
     Raises:
         ValueError: as `read_out`.
@@ -62,15 +62,15 @@ def read_each(features: Array, targets: Mapping[str, Array], groups: Array | Non
 
 
 def explained(factors: Array, features: Array, groups: Array | None = None, folds: int = 5) -> float:
-    """The other way round: the share of the features' own variance that lies with some factors.
+    """Return the share of the features' own variance that is predicted by some factors, the reverse of `read_out`.
 
     1 - sum |x - prediction|^2 / sum |x - mean x|^2 over all columns together, the features x predicted from the factors as in
-    `read_out`. Where a factor can be read from anything that has not lost it, this says how much of what there is it makes up.
+    `read_out`. While a factor can be read from any features that have not lost it, this measures how much of the features it accounts for.
 
     Args:
         factors: (N, P).
         features: (N, F), on their own scales.
-        groups: as in `read_out`.
+        groups: as for `read_out`.
         folds: as in `read_out`.
 
     Raises:
@@ -81,16 +81,16 @@ def explained(factors: Array, features: Array, groups: Array | None = None, fold
 
 
 def classify(features: Array, classes: Array, groups: Array | None = None, folds: int = 5) -> Classification:
-    """How well a linear reader tells classes apart on samples it has not seen: logistic regression, classes weighted equally.
+    """Return the balanced accuracy of a linear probe on samples it has not seen: logistic regression, classes weighted equally.
 
     Args:
         features: (N, F) finite numbers; treated as in `read_out`.
         classes: (N,) class numbers.
-        groups: as in `read_out`.
+        groups: as for `read_out`.
         folds: as in `read_out`.
 
     Raises:
-        ValueError: shapes do not fit, a value is not finite, fewer than two groups or fewer than two classes.
+        ValueError: shapes do not fit, a value is not finite, or there are fewer than two groups or two classes.
     """
     x, y = np.asarray(features, np.float64), np.asarray(classes)
     _check(x, y)
@@ -99,7 +99,7 @@ def classify(features: Array, classes: Array, groups: Array | None = None, folds
         raise ValueError(f"found {len(names)} class, expected two at least")
     predicted = np.empty_like(y)
     for train, test in _folds(len(x), groups, folds):
-        if len(np.unique(y[train])) == 1:  # nothing to tell apart
+        if len(np.unique(y[train])) == 1:  # nothing to distinguish
             predicted[test] = y[train][0]
             continue
         seen, new = _scaled(x[train], x[test])
@@ -118,7 +118,7 @@ def _out_of_fold(features: Array, y: Array, groups: Array | None, folds: int) ->
 
 
 def _varying(target: Array) -> Array:
-    """(N, P) the columns that vary."""
+    """Return the columns of (N, P) that vary."""
     y = np.asarray(target, np.float64)
     y = y[:, None] if y.ndim == 1 else y
     y = y[:, ~(np.ptp(y, axis=0) == 0)]  # NaN is refused later
@@ -128,7 +128,7 @@ def _varying(target: Array) -> Array:
 
 
 def _folds(n: int, groups: Array | None, folds: int) -> Iterator[tuple[Array, Array]]:
-    """Training and test rows of each fold; no randomness."""
+    """Return training and test rows of each fold; nothing is random."""
     of = np.arange(n) if groups is None else np.asarray(groups)
     if len(of) != n:
         raise ValueError(f"found {len(of)} groups of {n} samples")
@@ -139,7 +139,7 @@ def _folds(n: int, groups: Array | None, folds: int) -> Iterator[tuple[Array, Ar
 
 
 def _scaled(seen: Array, new: Array) -> tuple[Array, Array]:
-    """Both by mean and deviation of the first, without rare and constant features; a column of zeros if none is left."""
+    """Return both arrays scaled by mean and deviation of the first, without rare and constant features; a column of zeros if all are."""
     kept = (seen != np.median(seen, axis=0)).sum(axis=0) >= min(RARE, len(seen) // 2)
     kept &= np.ptp(seen, axis=0) > 0
     if not kept.any():
@@ -152,7 +152,7 @@ def _scaled(seen: Array, new: Array) -> tuple[Array, Array]:
 
 
 def _ridge(seen: Array, new: Array, y: Array, alphas: Array) -> Iterator[Array]:
-    """Predictions (n, P) for new (n, F) from seen (N, F), neither scaled, and targets (N, P), for each row of penalties (A, 1 or P)."""
+    """Return predictions (n, P) of new (n, F) from seen (N, F), both unscaled, and targets (N, P), by row of penalties (A, 1 or P)."""
     seen, new = _scaled(seen, new)
     mean = y.mean(axis=0)
     if len(seen) < seen.shape[1]:  # the smaller of the two products has the same eigenvalues
@@ -166,9 +166,11 @@ def _ridge(seen: Array, new: Array, y: Array, alphas: Array) -> Iterator[Array]:
 
 
 def _penalties(x: Array, y: Array, groups: Array | None, folds: int) -> Array:
-    """(P,) of each target column the penalty of least squared error on groups left out, so that what only names a group earns none.
+    """Return the penalty (P,) of each target column with the least squared error on left-out groups.
 
-    A single group is divided by its samples, for lack of another; a single sample gets the largest penalty.
+    Features that only identify a group therefore earn no weight.
+
+    A single group is divided by its samples; a single sample gets the largest penalty.
     """
     groups = None if groups is None or len(np.unique(groups)) < 2 else groups
     if len(x) < 2:

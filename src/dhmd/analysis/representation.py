@@ -1,4 +1,4 @@
-"""What a linear reader finds in the embeddings of any run: the label in each modality's, and the modality in a space's."""
+"""Linear probes of the embeddings of any run: the label in each modality's, and the modality in a space's."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from dhmd.batch import Task
 FOLDS = 5
 MIN_SAMPLES = 20
 MAX_POINTS = 1500
-"""Rows a reader gets at most; of larger splits that many are drawn. The time of a probe grows with them."""
+"""Maximum number of rows for a probe; larger splits are subsampled. The time of a probe grows with them."""
 
 R2, ACCURACY = "R2", "balanced accuracy"
 
 
 def videos(ids: Sequence[str]) -> Array:
-    """(N,) the video of each sample: its id up to the last ``$_$``, all of it where there is none."""
+    """Return the video (N,) of each sample: its id up to the last ``$_$``, or the whole id without one."""
     return np.array([i.rsplit("$_$", 1)[0] for i in ids])
 
 
 def protocol(ids: Sequence[str]) -> str:
-    """How the samples of these ids are read: as `videos` groups them, and no more is claimed than the ids say."""
+    """Return a sentence on the protocol of the probes for samples with these ids, which claims no more than the ids show."""
     unnamed = sum("$_$" not in i for i in ids)
     if not unnamed:
         kept = "videos kept together"
@@ -41,21 +41,21 @@ def protocol(ids: Sequence[str]) -> str:
 def probes(
     embeddings: Mapping[str, Mapping[str, Array]], label: Array, task: Task, ids: Sequence[str], seed: int = 0
 ) -> tuple[list[Row], dict[str, str]]:
-    """Read the label from each modality of a space and from all together (R^2, or balanced accuracy), and the modality from a space.
+    """Probe each modality of a space, and all together, for the label (R^2, or balanced accuracy), and each space for the modality.
 
-    Every number is out of fold within the split given: the network was not trained on it, the reader was, by turns. Clips of a video are
-    never on both sides, where the ids name videos (see `protocol`). ``shuffled`` is the same reading of a target whose values were
-    exchanged at random among the samples.
+    Every number is out of fold within the given split, on which the network was not trained but the probe was, fold by fold. If the ids
+    name videos, clips of a video are never on both sides (see `protocol`). ``shuffled`` is the same probe of a target whose values
+    were permuted at random among the samples.
 
     Args:
-        embeddings: by space and modality, (N, H), finite.
+        embeddings: finite embeddings (N, H) by space and modality.
         label: (N,).
-        task: what the label is.
-        ids: (N,) of the samples.
-        seed: of the samples drawn and of the shuffling.
+        task: the kind of label.
+        ids: (N,) ids of the samples.
+        seed: seed of the samples drawn and of the shuffling.
 
     Returns:
-        A row a probe, and for each probe left out, by name, why.
+        A row for each probe, and the reason for each omitted probe, by name.
     """
     rows: list[Row] = []
     absent: dict[str, str] = {}
@@ -122,11 +122,11 @@ def _too_little(y: Array, groups: Array) -> str | None:
 
 
 def probe_bars(rows: Sequence[Row], title: str) -> Figure:
-    """Left the label from each modality, right the modality from each space; a cross the shuffled target, a dashed line chance.
+    """Draw the label from each modality (left) and the modality from each space (right); crosses are shuffled targets, dashed lines chance.
 
     Args:
-        rows: of `probes`.
-        title: above the figure.
+        rows: rows from `probes`.
+        title: title of the figure.
     """
     targets = [t for t in ("label", "modality") if any(row["target"] == t for row in rows)]
     spaces = list(dict.fromkeys(row["space"] for row in rows))

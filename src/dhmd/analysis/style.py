@@ -1,4 +1,4 @@
-"""One look for every figure: colours that colour-blind readers can tell apart, no global state, files that repeat bit for bit."""
+"""Style of all figures: colours that colour-blind readers can distinguish, no global state, reproducible files."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from dhmd.files import atomic_path
 # Okabe and Ito's palette, without its yellow, which is too light on white
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 SENTIMENT = LinearSegmentedColormap.from_list("sentiment", ["#B2182B", "#F4A582", "#9A9A9A", "#92C5DE", "#2166AC"])
-"""Negative red, neutral grey, positive blue."""
+"""Colours of sentiment: negative red, neutral grey, positive blue."""
 
-_RC: Any = {  # matplotlib's stubs want its 300 keys as literals, in some versions
+_RC: Any = {  # some versions of matplotlib's stubs want its 300 keys as literals
     "font.size": 8,
     "axes.titlesize": 8.5,
     "axes.labelsize": 8,
@@ -46,29 +46,29 @@ _RC: Any = {  # matplotlib's stubs want its 300 keys as literals, in some versio
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """The look, for what is drawn inside."""
+    """Apply the style to everything drawn inside the block."""
     with matplotlib.rc_context(_RC):
         yield
 
 
 def new_figure(width: float, height: float, title: str) -> Figure:
-    """An empty figure on the Agg canvas, in inches, known to no window manager."""
+    """Return an empty figure on the Agg canvas, sized in inches, without a window."""
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    letters = int(width / 0.072)  # of the title's font, on a line
+    letters = int(width / 0.072)  # characters of the title's font on a line
     figure.suptitle("\n".join(part for line in title.split("\n") for part in textwrap.wrap(line, letters)))
     return figure
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour a modality: the papers' three always the same, others from the rest of the palette."""
+    """Return a colour for each modality: the papers' three always the same, others from the rest of the palette."""
     others = [name for name in names if name not in MODALITIES]
     order = [*MODALITIES, *others]
     return {name: PALETTE[order.index(name) % len(PALETTE)] for name in names}
 
 
 def epochs_axis(axes: Axes, chosen: int | None) -> None:
-    """Whole numbers below, a light grid, and a dotted line at the epoch whose weights were kept."""
+    """Draw whole numbers below, a light grid, and a dotted line at the epoch whose weights were kept."""
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.grid(axis="y")
     axes.set_axisbelow(True)
@@ -77,7 +77,7 @@ def epochs_axis(axes: Axes, chosen: int | None) -> None:
 
 
 def class_name(number: int, task: Task) -> str:
-    """A class as people read it: sentiment with its sign."""
+    """Return the name of a class for readers: sentiment with its sign."""
     return f"{number:+d}".replace("-", "\N{MINUS SIGN}") if task == "regression" and number else str(number)
 
 

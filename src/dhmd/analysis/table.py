@@ -1,4 +1,4 @@
-"""Tables as rows of plain values: one csv file each, one header line."""
+"""Tables as rows of plain values: one csv file each, with one header line."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dhmd.files import write_text
 
 Row = dict[str, Any]
 ALL = "all"
-"""In a column ``class`` or ``modality``: all of them together."""
+"""Value of a column ``class`` or ``modality`` that stands for all of them together."""
 
 
 def write_table(rows: Sequence[Row], path: Path) -> None:
     """Write a csv file atomically, numbers in full precision, None as an empty cell.
 
     Args:
-        rows: at least one; all with the keys of the first.
+        rows: one or more rows, all with the keys of the first.
         path: the file.
 
     Raises:

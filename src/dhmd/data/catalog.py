@@ -1,4 +1,4 @@
-"""The published feature files, known by their SHA-256."""
+"""Published feature files, identified by their SHA-256."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class PublishedFile:
 
     Attributes:
         name: as in conf/data, for example ``mosi_aligned``.
-        dataset: what it is made from.
+        dataset: the data set it is made from.
         file: its usual path.
-        sha256: of the file.
-        source: where the hash is printed.
+        sha256: SHA-256 of the file.
+        source: the document in which the hash is printed.
     """
 
     name: str
@@ -30,22 +30,22 @@ class PublishedFile:
 
 @cache
 def published_files() -> dict[str, PublishedFile]:
-    """All known files by name."""
+    """Return all known files by name."""
     table = yaml.safe_load(files("dhmd.data").joinpath("published.yaml").read_text(encoding="utf-8"))
     return {name: PublishedFile(name, **row) for name, row in table.items()}
 
 
 def identify(sha256: str) -> PublishedFile | None:
-    """The published file with this SHA-256, or None."""
+    """Return the published file with this SHA-256, or None."""
     return next((f for f in published_files().values() if f.sha256 == sha256.lower()), None)
 
 
 def which_file(name: str, expects: str | None) -> str:
-    """The message for a data set whose file is not named.
+    """Return the message for a data set whose file is not named.
 
     Args:
-        name: of the data set.
-        expects: name of the published file it wants, if one.
+        name: name of the data set.
+        expects: name of the published file that is expected, if any.
     """
     wanted = "a feature pickle with the splits train, valid and test, or a folder of npy files with a csv (docs/data.md)"
     if expects is not None:

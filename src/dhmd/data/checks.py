@@ -1,4 +1,4 @@
-"""Checks of the data module's options, and of a store before a run uses it."""
+"""Checks of the data module's options and of a store before a run uses it."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ from dhmd.errors import UsageError, data_error
 
 
 def task_labels(store: Store, path: Path | str, task: Task, label_range: tuple[float, float]) -> tuple[dict[str, torch.Tensor], int]:
-    """The labels of each split as the task wants them, and the number of classes.
+    """Return the labels of each split in the form the task needs, and the number of classes.
 
     Args:
-        store: where they are.
+        store: the store that holds the labels.
         path: the file to name in messages.
-        task: what the labels are for.
-        label_range: of regression.
+        task: regression, binary or multiclass.
+        label_range: lowest and highest regression label allowed.
 
     Returns:
-        Per split (N,): float32 for regression and binary (0 and 1), int64 for multiclass; and the classes, 1 for regression and binary.
+        Labels (N,) by split: float32 for regression and binary (0 and 1), int64 for multiclass; and the number of classes, which is 1
+        for regression and binary.
 
     Raises:
-        DataError: the labels are absent, outside the range, or no classes from 0 of which train has every one.
+        DataError: labels are absent or outside the range, or they are not classes 0, 1, ... each of which occurs in train.
     """
     kind = "regression" if task == "regression" else "classification"
     labels = {s: store.labels(s, kind) for s in store.splits}
@@ -67,15 +68,15 @@ def task_labels(store: Store, path: Path | str, task: Task, label_range: tuple[f
 
 
 def check_alignment(store: Store, path: Path | str, wanted: bool | None) -> bool:
-    """Whether all modalities have as many frames.
+    """Return whether all modalities have the same number of frames.
 
     Args:
-        store: to look at.
+        store: the store to check.
         path: the file to name in messages.
-        wanted: what must be so; None for either.
+        wanted: the required alignment; None to accept either.
 
     Raises:
-        DataError: it is not as wanted.
+        DataError: the alignment is not the one required.
     """
     aligned = len(set(store.lengths.values())) == 1
     if wanted is not None and aligned != wanted:
@@ -94,7 +95,7 @@ def refuse_non_finite(store: Store, path: Path | str) -> None:
     """Refuse NaN and infinite features.
 
     Raises:
-        DataError: there are some; the message counts them by split and modality, and names the first sample.
+        DataError: there are such values; the message counts them by split and modality, and names the first sample.
     """
     counts = {(s, m): store.non_finite(s)[m] for s in store.splits for m in store.modalities}
     bad = {at: c for at, c in counts.items() if c[0]}
@@ -112,12 +113,12 @@ def refuse_non_finite(store: Store, path: Path | str) -> None:
 
 
 def constant_modalities(store: Store) -> list[str]:
-    """A sentence for each modality that tells nothing: no real frames in train, or no feature that varies over them."""
+    """Return a sentence for each uninformative modality: one without real frames in train, or without a feature that varies over them."""
     sentences = []
     for modality in store.modalities:
         statistics = store.statistics(modality)
         if store.text_only and modality == "language":
-            continue  # a placeholder for what a text encoder makes
+            continue  # a placeholder for the states of a text encoder
         if not np.any(statistics[0]):
             sentences.append(f"{modality} is constant: all zero in train, so it can contribute nothing")
         elif not np.any(varies(statistics)):
@@ -126,7 +127,7 @@ def constant_modalities(store: Store) -> list[str]:
 
 
 def zeroed_values(store: Store) -> list[str]:
-    """A sentence for each modality with NaN or infinite values."""
+    """Return a sentence for each modality with NaN or infinite values."""
     sentences = []
     for modality in store.modalities:
         values, frames = (sum(store.non_finite(s)[modality][i] for s in store.splits) for i in (0, 1))
@@ -136,7 +137,7 @@ def zeroed_values(store: Store) -> list[str]:
 
 
 def unpublished(store: Store, expects: str | None) -> list[str]:
-    """A sentence where another file than the published one that is expected was read."""
+    """Return a sentence if the file read is not the published one that is expected."""
     if expects is None or identify(store.source_sha256) == (file := published_files()[expects]):
         return []
     return [f"{store.source_name} is not the published {file.file} of {file.dataset}: do not compare its results with the papers'"]
@@ -157,13 +158,13 @@ def check_choices(**values: Any) -> None:
         UsageError: an option has another value.
     """
     for option, value in values.items():
-        choices = (None, *layouts()) if option == "layout" else CHOICES[option]  # layouts of extensions are known when asked for
+        choices = (None, *layouts()) if option == "layout" else CHOICES[option]  # layouts of extensions are loaded only on demand
         if value not in choices:
             raise UsageError(f"data.{option}: found {value!r}, expected one of {', '.join(map(str, choices))}")
 
 
 def synthetic_options(synthetic: Mapping[str, Any] | None, task: str) -> SyntheticOptions | None:
-    """The options of the embedded corpus, with classes as the task needs them.
+    """Return the options of the embedded corpus, with classes as the task needs them.
 
     Raises:
         UsageError: an option is unknown or out of range.

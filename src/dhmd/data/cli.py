@@ -1,4 +1,4 @@
-"""``dhmd data``: the verbs parse, call and print."""
+"""The command ``dhmd data``: its verbs parse, call and print."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _synth(options: argparse.Namespace) -> None:
 
 
 def as_text(found: Inspection) -> str:
-    """The report for people."""
+    """Return the report as text."""
     lines = [
         ("file", f"{found.path} ({found.kind}, {megabytes(found.size)})"),
         ("layout", found.layout + (", synthetic" if found.synthetic else "")),
@@ -131,10 +131,10 @@ def as_text(found: Inspection) -> str:
 
 
 def counts(numbers: Mapping[Any, int]) -> str:
-    """Numbers by name, in one line."""
+    """Return numbers by name as one line of text."""
     return ", ".join(f"{name} {n}" for name, n in numbers.items())
 
 
 def megabytes(size: int) -> str:
-    """A number of bytes for people."""
+    """Return a number of bytes as text in megabytes."""
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -1,4 +1,4 @@
-"""From the path a user gives to a store that is up to date."""
+"""Conversion of a feature file or folder to an up-to-date store."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """Where stores go that cannot lie beside their source: the environment variable DHMD_CACHE, else the user's cache folder."""
+    """Return the folder for stores that cannot lie beside their source: the environment variable DHMD_CACHE, else the user's cache."""
     given = os.environ.get("DHMD_CACHE")
     return Path(given).expanduser() if given else Path(platformdirs.user_cache_dir("dhmd"))
 
@@ -41,26 +41,26 @@ def open_or_convert(
     layout: str | None = None,
     output: Path | str | None = None,
 ) -> Path:
-    """Find the store of a feature file or folder, converting it when there is none or when it has changed.
+    """Return the store of a feature file or folder, converting the source if there is no store or if the source has changed.
 
-    The store lies beside the file as ``<name>.dhmd.h5``, or in the cache folder where the file's folder cannot be written, or in
-    ``cache_dir`` where that is given. It is up to date when the file's size is the recorded one and the file's modification time is
-    that of the store (which is given its source's time), or else when the SHA-256 is the recorded one.
+    The store lies beside the file as ``<name>.dhmd.h5``, in ``cache_dir`` if that is given, or in the cache folder if the file's folder
+    cannot be written. A store is up to date when the file's size equals the recorded one and the file's modification time equals the
+    store's (which is set to that of its source), or else when the SHA-256 equals the recorded one.
 
     Args:
         path: a feature pickle, a folder of arrays, or a store.
         cache_dir: folder for the store.
-        keys: which key of a split holds which modality, in modality order; None for the layout's own, which is language=text,
+        keys: the key of a split that holds each modality, in modality order; None for the layout's own keys, which are language=text,
             vision=vision, acoustic=audio in pickles.
         label_range: lowest and highest regression label allowed, checked before anything is written; None to skip.
         layout: the layout's name (``dhmd.data.layouts``); None to see it from the content.
-        output: where the store shall be, and nowhere else; None for the places above.
+        output: path of the store; None for the locations above.
 
     Returns:
         Path of the store.
 
     Raises:
-        DataError: the file is missing, cannot be read, or is not of the layout; nothing is left behind.
+        DataError: the file is missing, cannot be read, or is not of the layout; no partial store is left behind.
     """
     path = Path(path).expanduser()
     with open_source(path) as opened:
@@ -76,12 +76,12 @@ def open_or_convert(
             store = _usable(place, keys, layout)
             if store is None or store.source_size != before.size:
                 continue
-            seen = place.stat()  # its time of change is the source's; a source touched after it was made is read again
+            seen = place.stat()  # the store's modification time is its source's; a source touched after the store was made is hashed again
             if seen.st_mtime_ns == before.mtime_ns and before.ctime_ns <= seen.st_ctime_ns:
                 return place
             sha256 = sha256 or sha256_of(source)
             if store.source_sha256 == sha256:
-                with suppress(OSError):  # so that the next look is a cheap one
+                with suppress(OSError):  # the next check then needs no hash
                     os.utime(place, ns=(before.mtime_ns, before.mtime_ns))
                 return place
         content = opened if isinstance(opened, Folder) else load(opened, path, large_stay=True)
@@ -104,10 +104,10 @@ def open_or_convert(
 
 @contextmanager
 def open_source(path: Path) -> Iterator[IO[bytes] | Folder]:
-    """Open a feature file, or find the folder of arrays that is meant.
+    """Open a feature file, or find the folder of arrays that a path refers to.
 
     Raises:
-        DataError: there is nothing of the kind.
+        DataError: the path is neither.
     """
     do = "check the spelling; a relative path starts at the folder where the command runs"
     if path.is_dir():
@@ -130,7 +130,7 @@ def open_source(path: Path) -> Iterator[IO[bytes] | Folder]:
 
 
 def _no_folder(path: Path) -> DataError:
-    """Why a folder is no folder of arrays."""
+    """Return the reason why a folder is no folder of arrays."""
     tables, arrays = sorted(p.name for p in path.glob("*.csv")), bool(modality_keys(path))
     if len(tables) > 1 and arrays:
         found = f"several csv files: {', '.join(tables[:5])}"
@@ -144,7 +144,7 @@ def _no_folder(path: Path) -> DataError:
 
 
 def _sources_in(folder: Path) -> str:
-    """The folders of arrays, pickles and stores in a folder, for messages."""
+    """Return the folders of arrays, pickles and stores in a folder, for messages."""
     try:
         there = sorted(folder.iterdir())
         names = [f"{p.name}/" for p in there if p.is_dir() and any(p.glob("*.csv")) and (any(p.glob("*.npy")) or any(p.glob("*/*.npy")))]
@@ -155,8 +155,8 @@ def _sources_in(folder: Path) -> str:
 
 
 def _places(path: Path, keys: Mapping[str, str] | None, layout: str | None, cache_dir: Path | str | None) -> list[Path]:
-    """Where the store may lie, most wanted first."""
-    # a store of other modalities of the same file is another store
+    """Return the possible locations of the store, the preferred one first."""
+    # a store with other modalities of the same file is a separate store
     asked = [list(keys.items()) if keys and list(keys.items()) != list(KEYS.items()) else None, layout]
     other = "-" + hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:8] if any(asked) else ""
     folder = hashlib.sha256(os.fsencode(path.resolve().parent)).hexdigest()[:12]
@@ -167,10 +167,10 @@ def _places(path: Path, keys: Mapping[str, str] | None, layout: str | None, cach
 
 
 def _free(output: Path) -> Path:
-    """The path, unless something other than a store would be lost there.
+    """Return the path, unless a file that is not a store would be overwritten.
 
     Raises:
-        DataError: something else is there.
+        DataError: the path holds something else.
     """
     if output.is_dir() or (output.is_file() and output.open("rb").read(len(MAGIC)) != MAGIC):
         found = "a folder" if output.is_dir() else "a file that is no store"
@@ -210,10 +210,10 @@ def _write(corpus: Corpus, places: list[Path], source: Source, mtime_ns: int, at
 
 
 def _check_space(corpus: Corpus, place: Path) -> None:
-    """Refuse to begin what cannot end.
+    """Raise an error early if the disk has no space for the store.
 
     Raises:
-        OSError: less is free than the features take.
+        OSError: the free space is smaller than the features.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     needed = sum(x.nbytes for split in corpus.splits.values() for x in split.features.values())

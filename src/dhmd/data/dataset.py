@@ -1,4 +1,4 @@
-"""One split as a torch data set that reads whole batches."""
+"""A torch data set of one split that reads whole batches."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class FeatureDataset(Dataset[FeatureBatch]):
     """Samples of one split.
 
     Args:
-        store: where they are.
-        split: which.
-        label: (N,) as the task wants them.
+        store: the store that holds the samples.
+        split: name of the split.
+        label: (N,) labels in the form the task needs.
         tokens: (N, 3, T) or None.
         scaling: per modality, for standardised features; None for raw ones.
         in_memory: whether to hold the features in memory; otherwise each process opens the file when it first reads.
-        states: what a frozen text encoder makes of the tokens, to be served as the language features; None to leave it to the network.
+        states: hidden states of a frozen text encoder, served as the language features; None to leave the encoding to the network.
 
     In a batch, frames that are not real are exactly 0, and so are values that were NaN or infinite.
     """
@@ -58,7 +58,7 @@ class FeatureDataset(Dataset[FeatureBatch]):
         return self.__getitems__([row])
 
     def __getitems__(self, rows: Sequence[int]) -> FeatureBatch:
-        """The batch of some rows."""
+        """Return the batch of these rows."""
         index = torch.as_tensor(rows)
         at = index.numpy()
         raw = self.store.read(self.split, at, self.modalities) if self.loaded is None else {m: x[at] for m, x in self.loaded.items()}
@@ -81,7 +81,7 @@ class FeatureDataset(Dataset[FeatureBatch]):
         )
 
     def _clean(self, x: Tensor, mask: Tensor, modality: str) -> Tensor:
-        """Standardise (B, T, d) in place, if so wanted, and put zeros where nothing is known."""
+        """Standardise (B, T, d) in place if scaling is given, and set non-finite values and frames that are not real to 0."""
         if self.scaling is not None:
             x.sub_(self.scaling[modality].mean).div_(self.scaling[modality].std)
             x.masked_fill_(~mask[..., None], 0.0)

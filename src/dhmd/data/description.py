@@ -1,4 +1,4 @@
-"""What a data set is, in plain values for the record of a run."""
+"""Description of a data set in plain values, for the record of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dhmd.data.store.resplit import ResplitStore
 
 
 def describe(store: Store, spec: FeatureSpec) -> dict[str, Any]:
-    """Source, splits, modalities and non-finite values of a store as a run uses it."""
+    """Return the source, splits, modalities and non-finite values of a store as a run uses it."""
     published = identify(store.source_sha256)
     return {
         "synthetic": store.synthetic,

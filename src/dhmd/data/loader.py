@@ -1,4 +1,4 @@
-"""The order of samples, and a loader that continues where it stopped."""
+"""The order of samples, and a data loader that resumes at any batch."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from dhmd.batch import FeatureBatch
 
 
 class RowSampler(DistributedSampler[FeatureBatch]):
-    """Rows of a split for this process: in file order, or in an order that follows from seed and epoch alone.
+    """Sampler of the rows of a split for this process, in file order or in an order determined by seed and epoch.
 
     With W processes, process r takes every W-th row from the r-th on. A shuffled order is filled up from its start, so that all
     processes take equally many steps; an unshuffled one is not, so that no sample counts twice in a metric. It is a DistributedSampler
     so that Lightning leaves it in place.
 
     Args:
-        dataset: of the split.
+        dataset: data set of the split.
         shuffle: whether to shuffle.
-        seed: with the epoch, fixes the order.
+        seed: seed that, with the epoch, determines the order.
 
     Attributes:
-        skip: samples of this process to leave out at the start of the current pass.
+        skip: number of samples of this process to skip at the start of the current pass.
         part: number of the current pass over the split in the epoch, from 0.
     """
 
@@ -37,13 +37,13 @@ class RowSampler(DistributedSampler[FeatureBatch]):
         self.skip = self.part = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order; what was to be skipped concerned another epoch only."""
+        """Set the epoch and with it the order; samples to be skipped concerned the previous epoch and are forgotten."""
         if epoch != self.epoch:
             self.skip = self.part = 0
         super().set_epoch(epoch)
 
     def order(self) -> list[int]:
-        """This process's rows in the current epoch, none skipped."""
+        """Return this process's rows in the current epoch, with none skipped."""
         if not self.shuffle:
             return list(range(self.rank, self.total, self.num_replicas))
         words = [self.seed, self.epoch, *([self.part] if self.part else [])]
@@ -52,23 +52,23 @@ class RowSampler(DistributedSampler[FeatureBatch]):
         return [int(r) for r in filled[self.rank :: self.num_replicas]]
 
     def __iter__(self) -> Iterator[int]:  # type: ignore[override]  # torch types a sampler by what its data set holds
-        """Iterate over the rows that are left in this epoch."""
+        """Return an iterator over the rows that are left in this epoch."""
         return iter(self.order()[self.skip :])
 
     def __len__(self) -> int:
-        """Rows of this process in a whole epoch."""
+        """Return the number of rows of this process in a whole epoch."""
         rest = self.total + self.num_replicas - 1 if self.shuffle else self.total + self.num_replicas - 1 - self.rank
         return rest // self.num_replicas
 
 
 class RowBatches(BatchSampler):
-    """Lists of rows, each a batch; a last one that would be too small joins the one before it.
+    """Sampler of batches of rows; a last batch that would be too small is merged with the one before it.
 
     Args:
-        sampler: of the rows.
+        sampler: sampler of the rows.
         batch_size: rows of a batch.
-        drop_last: False always; a `BatchSampler` has it.
-        smallest: fewest rows of a batch, where there are as many.
+        drop_last: always False; present because a `BatchSampler` has it.
+        smallest: minimum number of rows of a batch, if the split has as many.
     """
 
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool = False, smallest: int = 1) -> None:
@@ -76,7 +76,7 @@ class RowBatches(BatchSampler):
         self.smallest = smallest
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Iterate over the batches."""
+        """Return an iterator over the batches."""
         rows = list(self.sampler)
         starts = list(range(0, len(rows), self.batch_size))
         if len(starts) > 1 and len(rows) - starts[-1] < self.smallest:
@@ -91,17 +91,17 @@ class RowBatches(BatchSampler):
 
 
 def as_is(batch: Any) -> Any:
-    """Collate nothing: the dataset hands out whole batches."""
+    """Return the batch unchanged: the data set returns whole batches, so there is nothing to collate."""
     return batch
 
 
 class FeatureLoader(DataLoader[FeatureBatch]):
-    """A DataLoader whose state is the epoch and the number of batches handed out, so that training can stop at any batch.
+    """A DataLoader whose state is the epoch and the number of batches served, so that training can stop at any batch.
 
     Args:
-        dataset: of a split; its ``__getitems__`` makes a batch.
-        passes: passes over the split in an epoch, each in an order of its own.
-        **options: of the DataLoader, with a `RowBatches`.
+        dataset: data set of a split; its ``__getitems__`` makes a batch.
+        passes: number of passes over the split in an epoch, each in a different order.
+        **options: options of the DataLoader, including a `RowBatches`.
     """
 
     _handed_out = 0
@@ -114,16 +114,16 @@ class FeatureLoader(DataLoader[FeatureBatch]):
     def over(
         cls, dataset: Dataset[FeatureBatch], batch_size: int, shuffle: bool, seed: int, workers: int, passes: int = 1, smallest: int = 1
     ) -> FeatureLoader:
-        """Make the loader of one split.
+        """Return the loader of one split.
 
         Args:
-            dataset: of the split; its ``__getitems__`` makes a batch.
+            dataset: data set of the split; its ``__getitems__`` makes a batch.
             batch_size: samples a batch; the last batch may be smaller.
-            shuffle: whether in an order drawn from seed and epoch, or in file order.
-            seed: of the order.
+            shuffle: whether to draw the order from seed and epoch; False for file order.
+            seed: seed of the order.
             workers: worker processes; 0 reads in this process.
             passes: passes over the split in an epoch.
-            smallest: fewest samples of a batch; a smaller remainder joins the batch before it.
+            smallest: minimum number of samples of a batch; a smaller remainder is merged with the batch before it.
         """
         return cls(
             dataset,
@@ -133,21 +133,21 @@ class FeatureLoader(DataLoader[FeatureBatch]):
             collate_fn=as_is,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
-            # its own, because otherwise every epoch would draw from torch's global one, on which dropout depends
+            # its own generator: otherwise every epoch would draw from torch's global one, on which dropout depends
             generator=torch.Generator().manual_seed(seed),
         )
 
     @property
     def sampler(self) -> Any:
-        """The sampler of rows, which Lightning looks at; torch has another one beside a batch sampler, which nobody reads."""
+        """The sampler of rows, which Lightning reads; torch's own sampler beside a batch sampler is unused."""
         return self.batch_sampler.sampler  # type: ignore[union-attr]  # ours, or the one that Lightning makes in its place
 
     @sampler.setter
     def sampler(self, unread: Any) -> None:
-        """Pass over what torch sets."""
+        """Ignore the sampler that torch sets."""
 
     def __iter__(self) -> Iterator[FeatureBatch]:  # type: ignore[override]
-        """Iterate over the batches left in the epoch, counting them."""
+        """Yield the batches left in the epoch, counting them."""
         rows = self._rows()
         if rows is None:
             for _ in range(self.passes):
@@ -168,12 +168,12 @@ class FeatureLoader(DataLoader[FeatureBatch]):
         return self.passes * super().__len__()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the epoch and the number of batches handed out in it."""
+        """Return the epoch and the number of batches served in it."""
         rows = self._rows()
         return {"epoch": rows.epoch if rows else 0, "batches": self._handed_out}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue after the batches handed out; after a whole epoch, with the next."""
+        """Continue after the batches already served; after a whole epoch, continue with the next."""
         rows = self._rows()
         if rows is None:
             return
@@ -187,5 +187,5 @@ class FeatureLoader(DataLoader[FeatureBatch]):
         return int(self.batch_sampler.batch_size)  # type: ignore[union-attr]  # ours, or the one that Lightning makes in its place
 
     def _rows(self) -> RowSampler | None:
-        # Lightning puts a plain sampler in its place for overfit_batches
+        # Lightning replaces the sampler by a plain one for overfit_batches
         return self.sampler if isinstance(self.sampler, RowSampler) else None

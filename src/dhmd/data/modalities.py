@@ -1,4 +1,4 @@
-"""Which modalities are read, under which names and in which order: ``data.modalities``."""
+"""The option ``data.modalities``: the modalities that are read, their names and their order."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Wanted = Mapping[str, str] | Sequence[str]
 
 
 def check_wanted(wanted: Wanted | None) -> Wanted | None:
-    """The modalities of ``data.modalities``, plain; None for the layout's own.
+    """Return the modalities of ``data.modalities`` in plain types; None for the layout's own.
 
     Raises:
-        UsageError: it is neither a map of texts nor a list of names, or something is no name for a modality.
+        UsageError: the option is neither a map of strings nor a list of names, or a name cannot name a modality.
     """
     expected = "expected a list of names, [vision,acoustic], or a map of names to keys, {language: text, gesture: pose}"
     if not wanted:
@@ -37,7 +37,7 @@ def check_wanted(wanted: Wanted | None) -> Wanted | None:
 
 
 def keys_in(path: Path, wanted: Wanted | None) -> dict[str, str] | None:
-    """Which key of a pickle, or which file of a folder, holds which of the modalities; None for the layout's own."""
+    """Return the key of a pickle, or the file of a folder, that holds each modality; None for the layout's own."""
     if wanted is None or isinstance(wanted, Mapping):
         return None if wanted is None else dict(wanted)
     own: Mapping[str, str] = modality_keys(path) if path.is_dir() else KEYS
@@ -45,15 +45,15 @@ def keys_in(path: Path, wanted: Wanted | None) -> dict[str, str] | None:
 
 
 def chosen(there: dict[str, str], wanted: Wanted | None, path: Path) -> dict[str, str]:
-    """Those modalities of a store that are wanted, in the order wanted.
+    """Return the requested modalities of a store, in the requested order.
 
     Args:
-        there: all of them, with the keys they had in the store's source.
-        wanted: names; a map must name the same keys, as a store knows its modalities by name.
+        there: all modalities of the store, with the keys they had in the store's source.
+        wanted: names of the requested modalities; a map must name the same keys, because a store knows its modalities by name.
         path: the store, for messages.
 
     Raises:
-        DataError: there is no such modality.
+        DataError: the store lacks a modality.
     """
     if not wanted:
         return there

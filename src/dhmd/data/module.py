@@ -1,4 +1,4 @@
-"""The data module: what a run trains, selects and tests on."""
+"""The data module: the data that a run trains, selects and tests on."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ log = logging.getLogger(__name__)
 
 
 class FeatureDataModule(LightningDataModule):
-    """Feature batches of the three splits; ``prepare_data()`` and ``setup()`` make it ready, repeatedly without harm.
+    """Data module of the three splits as feature batches; ``prepare_data()`` and ``setup()`` can be called repeatedly.
 
     Args:
-        name: of the data set, for records.
+        name: name of the data set, for records.
         path: feature pickle, folder of arrays or store; None for a synthetic corpus.
         synthetic: options of the embedded corpus (``dhmd.data.synthetic.generator.SyntheticOptions``); None to read ``path``.
-        modalities: which are read, in modality order: a list of names, or a map of names to keys of a split; None for the layout's own.
-        expects: name of the published file meant (``dhmd.data.catalog``); another file is read too, with a warning.
-        aligned: what the file must be; None to take it from the data.
-        cache_dir: folder for the store; None for beside the file or, where that cannot be written, the user's cache.
+        modalities: modalities to read, in order: a list of names, or a map of names to keys of a split; None for the layout's own.
+        expects: name of the expected published file (``dhmd.data.catalog``); another file is read, too, with a warning.
+        aligned: required alignment of the file; None to take it from the data.
+        cache_dir: folder for the store; None for the file's folder or, if that cannot be written, the user's cache.
         batch_size: samples a batch; the last batch may have one.
-        seed: with the epoch, fixes the order of train.
+        seed: seed that, with the epoch, determines the order of train.
         num_workers: reading processes; 0 is fastest for stores on a local disk.
         in_memory: whether to hold all features in memory.
         task: regression (regression_labels), binary or multiclass (classification_labels).
@@ -60,21 +60,21 @@ class FeatureDataModule(LightningDataModule):
         standardise: whether to bring each feature to mean 0 and deviation 1 over the real frames of train; padding stays 0.
         non_finite: ``error`` refuses NaN and infinite features, ``zero`` puts 0 in the network's input, counts and logs.
         tokens: ``auto`` (text_bert, else raw_text through the tokenizer), ``text_bert`` or ``raw_text``.
-        layout: of the file (``dhmd.data.layouts``); None to see it from the content.
+        layout: layout of the file (``dhmd.data.layouts``); None to recognise it from the content.
         folds: number of folds of a cross-validation over all samples of the file; None for the file's own splits.
-        fold: which of them is the test set, from 0.
-        group_by: what no fold tears apart: ``video``, or a column of a folder's csv.
+        fold: number of the fold that is the test set, from 0.
+        group_by: grouping that no fold splits: ``video``, or a column of a folder's csv.
         test_groups: instead of folds, the groups that are the test set (``dhmd.data.store.resplit``).
-        tokenizer: texts -> (N, 3, T) ids, mask, segments.
-        tokens_required: whether a batch without tokens is of no use.
+        tokenizer: function from texts to (N, 3, T) ids, mask, segments.
+        tokens_required: whether every batch must have tokens.
 
     Attributes:
-        spec: what a network must know, after setup.
+        spec: specification of the data for a network, after setup.
         passes: passes over train in an epoch.
-        smallest_batch: fewest samples of a training batch.
+        smallest_batch: minimum number of samples of a training batch.
 
     Raises:
-        UsageError: an option is none of those allowed.
+        UsageError: an option has a value that is not allowed.
     """
 
     spec: FeatureSpec
@@ -129,11 +129,11 @@ class FeatureDataModule(LightningDataModule):
     # --- getting ready -------------------------------------------------------------------------------------------------------------------
 
     def prepare_data(self) -> None:
-        """Convert the file where needed.
+        """Convert the file if needed.
 
         Raises:
             UsageError: no file is named.
-            DataError: the file is not what it should be.
+            DataError: the file is missing, unreadable or not of the expected layout.
         """
         self._locate()
 
@@ -141,13 +141,13 @@ class FeatureDataModule(LightningDataModule):
         """Open the store and check it against the options.
 
         Raises:
-            DataError: labels, alignment, non-finite values or tokens are not as the options want them.
+            DataError: labels, alignment, non-finite values or tokens contradict the options.
         """
         if self._store is not None:
             return
         located = self._locate()
-        file = self.path or located  # the one that the user knows
-        # what was converted has the modalities wanted; a store that was given, or generated, has all of its own
+        file = self.path or located  # the path that the user knows
+        # a converted store has the requested modalities; a given or generated store has all of its own
         wanted = self.modalities if self.path is None or self.synthetic_options or located == Path(self.path).expanduser() else None
         store = ResplitStore(located, self.resplit, file, wanted) if self.resplit.wanted else Store(located, wanted)
         self._labels, n_classes = task_labels(store, file, self.task, self.label_range)
@@ -165,12 +165,12 @@ class FeatureDataModule(LightningDataModule):
         self.use_tokenizer(self.tokenizer, self.tokens_required)
 
     def use_tokenizer(self, tokenizer: Tokenizer | None, required: bool = True) -> None:
-        """Take tokens from ``text_bert`` or, where that is absent or not wanted, from the texts through ``tokenizer``.
+        """Take tokens from ``text_bert`` or, if that is absent or not wanted, from the texts through ``tokenizer``.
 
         May be called before or after setup: a text encoder, which brings the tokenizer, is often made from this module's spec.
 
         Raises:
-            DataError: tokens are required and cannot be had (only after setup).
+            DataError: tokens are required and unavailable (only after setup).
         """
         self.tokenizer, self.tokens_required = tokenizer, required
         if self._store is None:
@@ -180,25 +180,25 @@ class FeatureDataModule(LightningDataModule):
         check_tokens(self._store, self._tokens, required, self.path or self._store.path)
 
     def encode_once(self, encoder: Encoder, padding: bool) -> None:
-        """Serve what a frozen text encoder makes of the tokens as the language features.
+        """Serve the hidden states of a frozen text encoder as the language features.
 
-        Nothing is computed before the first data set is made, so that it is done on the device where the encoder is by then.
+        The states are computed when the first data set is made, on the device where the encoder is by then.
 
         Args:
-            encoder: whose weights do not change any more.
+            encoder: text encoder whose weights no longer change.
             padding: whether the network reads the states of padding.
         """
         self._encoder, self._states, self._datasets = (encoder, padding), None, {}
 
     def train_by(self, passes: int, smallest_batch: int) -> None:
-        """Set how train is gone through.
+        """Set the passes over train in an epoch and the smallest training batch.
 
         Args:
             passes: passes over the split in an epoch.
-            smallest_batch: fewest samples of a batch; a smaller remainder joins the batch before it.
+            smallest_batch: minimum number of samples of a batch; a smaller remainder is merged with the batch before it.
 
         Raises:
-            UsageError: batches are smaller.
+            UsageError: ``batch_size`` is smaller.
         """
         if min(self.batch_size, self.spec.sizes["train"]) < smallest_batch:
             found = f"data.batch_size={self.batch_size} and {self.spec.sizes['train']} training samples"
@@ -221,7 +221,7 @@ class FeatureDataModule(LightningDataModule):
         """The open store.
 
         Raises:
-            RuntimeError: before setup.
+            RuntimeError: `setup` has not been called.
         """
         if self._store is None:
             raise RuntimeError("call prepare_data() and setup() first")
@@ -229,27 +229,27 @@ class FeatureDataModule(LightningDataModule):
 
     @property
     def synthetic(self) -> bool:
-        """Whether the data was generated; everything printed from it must say so."""
+        """True if the data was generated; everything printed from it must be labelled as synthetic."""
         return self.store.synthetic
 
     def ids(self, split: str) -> list[str]:
-        """Names of the samples of a split, in file order."""
+        """Return the ids of the samples of a split, in file order."""
         return self.store.ids(split)
 
     def texts(self, split: str) -> list[str] | None:
-        """Texts of the samples, None where the file has none."""
+        """Return the texts of the samples; None if the file has none."""
         return self.store.raw_text(split)
 
     def tokens(self, split: str) -> Tokens | None:
-        """(N, 3, T) token ids, mask and segments that batches of the split carry; None without."""
+        """Return the token ids, mask and segments (N, 3, T) of a split; None without tokens."""
         return None if self._tokens is None else self._tokens[split]
 
     def labels(self, split: str) -> torch.Tensor:
-        """(N,) labels as the task has them, in file order."""
+        """Return the labels (N,) in the form the task needs, in file order."""
         return self._labels[split]
 
     def description(self) -> dict[str, Any]:
-        """What the data is, in plain values that JSON can hold."""
+        """Return a description of the data in plain values that JSON can hold."""
         store = self.store
         said = describe(store, self.spec)
         said["non_finite"] = {"policy": self.non_finite, **said["non_finite"]}
@@ -266,7 +266,7 @@ class FeatureDataModule(LightningDataModule):
     # --- batches -------------------------------------------------------------------------------------------------------------------------
 
     def dataset(self, split: str) -> FeatureDataset:
-        """The samples of a split.
+        """Return the data set of a split.
 
         Raises:
             UsageError: there is no such split.
@@ -283,37 +283,37 @@ class FeatureDataModule(LightningDataModule):
         return self._datasets[split]
 
     def train_dataloader(self) -> FeatureLoader:
-        """Batches of train in an order that follows from seed and epoch."""
+        """Return the loader of train, in an order determined by seed and epoch."""
         dataset, passes, smallest = self.dataset("train"), self.passes, self.smallest_batch
         return FeatureLoader.over(dataset, self.batch_size, True, self.seed, self.num_workers, passes, smallest)
 
     def eval_dataloader(self, split: str) -> FeatureLoader:
-        """Batches of any split in file order."""
+        """Return the loader of any split, in file order."""
         return FeatureLoader.over(self.dataset(split), self.batch_size, False, self.seed, self.num_workers)
 
     def val_dataloader(self) -> FeatureLoader:
-        """Batches of valid in file order."""
+        """Return the loader of valid, in file order."""
         return self.eval_dataloader("valid")
 
     def test_dataloader(self) -> FeatureLoader:
-        """Batches of test in file order."""
+        """Return the loader of test, in file order."""
         return self.eval_dataloader("test")
 
     def predict_dataloader(self, split: str = "test") -> FeatureLoader:
-        """Batches of a split in file order."""
+        """Return the loader of a split, in file order."""
         return self.eval_dataloader(split)
 
     # --- checkpoints ---------------------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """The standardisation, so that a checkpoint scales other data as it scaled its training data, and what these were."""
+        """Return the standardisation and the features it was measured on, so that a checkpoint scales other data like its training data."""
         return self.standardisation.state(self._store, str(self.name))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the standardisation of a checkpoint instead of one's own; features stay raw if they were raw there.
+        """Use the standardisation of a checkpoint; features stay raw if they were raw there.
 
         Raises:
-            DataError: its modalities or widths are not those of this data.
+            DataError: its modalities or widths differ from those of this data.
         """
         self.standardisation.load(state_dict)
         self._datasets = {}

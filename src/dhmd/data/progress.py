@@ -11,7 +11,7 @@ from typing import IO, Any
 PATIENCE = 2.0  # seconds
 
 Advance = Callable[[float], None]
-"""Told how much more is done, in the unit of the total."""
+"""Function that is told how much more is done, in the unit of the total."""
 
 
 def silent(_: float) -> None:
@@ -20,15 +20,15 @@ def silent(_: float) -> None:
 
 @contextmanager
 def progress(what: str, total: float | None, unit: str = "bytes") -> Iterator[Advance]:
-    """Show a bar on the terminal if the work in the block is not done after `PATIENCE`.
+    """Show a bar on the terminal if the work in the block takes longer than `PATIENCE`.
 
     Args:
-        what: a word or two beside the bar.
-        total: when it is done; None if nobody knows.
-        unit: ``bytes``, or the name of what is counted.
+        what: label of the bar, a word or two.
+        total: amount of work; None if unknown.
+        unit: ``bytes``, or the name of the things counted.
 
     Yields:
-        A function to be told of every step.
+        A function to call after every step.
     """
     if not sys.stderr.isatty():
         yield silent
@@ -47,12 +47,12 @@ def progress(what: str, total: float | None, unit: str = "bytes") -> Iterator[Ad
         yield lambda step: bar.advance(task, step)
     finally:
         timer.cancel()
-        timer.join()  # a bar that is just starting has started now
+        timer.join()  # the time of a bar that is just starting begins now
         bar.stop()
 
 
 class Reading:
-    """A binary file whose reading is reported; it has what an unpickler asks for."""
+    """A binary file that reports how much of it is read; it has the methods that an unpickler needs."""
 
     def __init__(self, file: IO[bytes], advance: Advance) -> None:
         self._file, self._advance = file, advance
@@ -70,7 +70,7 @@ class Reading:
         return data
 
     def passed(self, size: int) -> None:
-        """Report bytes that need not be read."""
+        """Report bytes that are skipped."""
         self._advance(size)
 
     def __getattr__(self, name: str) -> Any:

@@ -1,9 +1,9 @@
-"""What a frozen text encoder makes of a data set's texts: computed once, kept in an HDF5 file, served from there.
+"""Cache of a frozen text encoder's hidden states: computed once for a data set, kept in an HDF5 file, and read from there.
 
 The file lies beside the store (or in the cache folder) as ``<name>.text-<key>.h5``. Its one array ``states`` (R, H) float32 holds the
-hidden states of each distinct text, those of the next one behind them; which text lies where follows from the token ids, so that folds
-agree. The key is a digest of the encoder's weights and configuration and of all token ids, which is what the tokenizer made of the source;
-it and a checksum of the states are compared whenever the file is opened.
+hidden states of all distinct texts, one text after another; their order follows from the token ids, so that folds agree. The key is a
+digest of the encoder's weights and configuration and of all token ids that the tokenizer gave for the source; the key and a checksum of
+the states are compared whenever the file is opened.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ States = npt.NDArray[np.float32]
 
 
 class Encoder(Protocol):
-    """What must be known of a frozen text encoder."""
+    """Interface of a frozen text encoder."""
 
     def digest(self) -> str:
-        """What fixes its hidden states: a digest of weights and configuration."""
+        """Return a digest of weights and configuration, which determine the hidden states."""
 
     def encode(self, tokens: Tokens) -> States:
-        """(B, 3, T) ids, mask, segments to hidden states (B, T, H)."""
+        """Return hidden states (B, T, H) of ids, mask, segments (B, 3, T)."""
 
 
 @dataclass(frozen=True)
 class Texts:
-    """The distinct texts of a data set in an order that does not depend on its splits, short ones first.
+    """Distinct texts of a data set in an order that does not depend on its splits, short ones first.
 
     Attributes:
         tokens: (n, 3, T) ids, mask, segments.
         lengths: (n,) positions whose states are kept: up to the last token, or all T.
-        rows: by split, the text (N,) of each sample.
+        rows: number of each sample's text (N,), by split.
     """
 
     tokens: npt.NDArray[np.int32]
@@ -61,7 +61,7 @@ class Texts:
 
     @classmethod
     def of(cls, tokens: Mapping[str, Tokens], padding: bool) -> Texts:
-        """The texts of tokens (N, 3, T) by split; with ``padding``, states of padding are kept too."""
+        """Return the texts of tokens (N, 3, T) by split; with ``padding``, states of padding are kept, too."""
         together = np.concatenate(list(tokens.values())).astype("<i4")
         length = together.shape[2]
         flat, inverse = np.unique(together.reshape(len(together), -1), axis=0, return_inverse=True)
@@ -74,7 +74,7 @@ class Texts:
         return cls(distinct[order], lengths[order], dict(zip(tokens, np.split(place, ends[:-1]), strict=True)))
 
     def key(self, encoder: str) -> str:
-        """A digest of the encoder's and of what it reads."""
+        """Return a digest of the encoder and of the tokens it reads."""
         digest = hashlib.sha256(f"{encoder} {self.tokens.shape}".encode())
         for array in (self.tokens, self.lengths.astype("<i8")):
             digest.update(np.ascontiguousarray(array).data)
@@ -83,13 +83,13 @@ class Texts:
 
 @dataclass(frozen=True)
 class StatesFile:
-    """Reads the hidden states of texts from a file that was checked.
+    """Reader of the hidden states of texts from a checked file.
 
     Attributes:
-        file: where they are.
-        offset: of the array's first byte.
+        file: the file of the states.
+        offset: offset of the array's first byte.
         shape: (R, H).
-        held: the array, where it is held in memory.
+        held: the array, if it is held in memory.
     """
 
     file: RawFile
@@ -98,10 +98,10 @@ class StatesFile:
     held: States | None
 
     def fill(self, out: States, first: int) -> None:
-        """Put the rows from ``first`` on into ``out`` (r, H).
+        """Read the rows from ``first`` on into ``out`` (r, H).
 
         Raises:
-            DataError: the file ends before.
+            DataError: the file ends too early.
         """
         if self.held is not None:
             out[:] = self.held[first : first + len(out)]
@@ -111,13 +111,13 @@ class StatesFile:
 
 @dataclass(frozen=True)
 class TextStates:
-    """The hidden states of the texts of one split.
+    """Hidden states of the texts of one split.
 
     Attributes:
-        file: where they are.
-        rows: (N,) the text of each sample.
-        starts: (n + 1,) where the states of each text begin in the file.
-        mask: (N, T) where a sample has a token.
+        file: the file of the states.
+        rows: (N,) number of each sample's text.
+        starts: (n + 1,) first row of each text's states in the file.
+        mask: (N, T) True at the tokens of a sample.
     """
 
     file: StatesFile
@@ -126,7 +126,7 @@ class TextStates:
     mask: npt.NDArray[np.bool_]
 
     def read(self, samples: npt.NDArray[np.integer[Any]]) -> States:
-        """The states (B, T, H) of some samples; 0 behind what is kept of a text."""
+        """Return the states (B, T, H) of some samples; 0 behind the kept positions of a text."""
         out = np.zeros((len(samples), self.mask.shape[1], self.file.shape[1]), np.float32)
         for x, row in zip(out, self.rows[samples], strict=True):
             first, end = int(self.starts[row]), int(self.starts[row + 1])
@@ -137,17 +137,17 @@ class TextStates:
 def text_states(tokens: Mapping[str, Tokens], encoder: Encoder, padding: bool, store: Path, in_memory: bool) -> dict[str, TextStates]:
     """Find or make the hidden states of all texts.
 
-    Of several processes that want the same, one computes and the others wait for its file.
+    If several processes need the same states, one computes them and the others wait for its file.
 
     Args:
-        tokens: by split (N, 3, T).
-        encoder: frozen.
+        tokens: token ids, mask and segments (N, 3, T) by split.
+        encoder: the frozen text encoder.
         padding: whether the network reads the states of padding.
         store: the features' store, beside which the file lies.
         in_memory: whether to hold the states in memory.
 
     Raises:
-        DataError: the file can be written nowhere.
+        DataError: no folder for the file can be written.
     """
     texts = Texts.of(tokens, padding)
     key = texts.key(encoder.digest())
@@ -165,7 +165,7 @@ def _found_or_made(places: Sequence[Path], key: str, texts: Texts, encoder: Enco
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             with alone(place.with_suffix(".lock")):
-                if found := _usable([place], key, texts, in_memory):  # somebody else made it meanwhile
+                if found := _usable([place], key, texts, in_memory):  # another process made it meanwhile
                     return found
                 _write(place, key, texts, encoder)
         except OSError as error:
@@ -185,16 +185,16 @@ def _usable(places: Sequence[Path], key: str, texts: Texts, in_memory: bool) -> 
         if place.is_file():
             try:
                 return _open(place, key, texts, in_memory)
-            except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:  # whatever a foreign file lacks
+            except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:  # a foreign file may lack anything
                 log.warning("%s: not what was written there (%s); the texts are encoded again", place, str(error)[:200])
     return None
 
 
 def _open(path: Path, key: str, texts: Texts, in_memory: bool) -> StatesFile:
-    """Check a file, and read it where it shall be held in memory.
+    """Check a file, and read it if it is to be held in memory.
 
     Raises:
-        OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError: it is damaged, or of something else.
+        OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError: the file is damaged or holds something else.
     """
     with h5py.File(path, "r") as file:
         states = file["states"]
@@ -203,7 +203,7 @@ def _open(path: Path, key: str, texts: Texts, in_memory: bool) -> StatesFile:
         offset = states.id.get_offset()
         if (said["format"], said["key"], rows) != (FORMAT, key, int(texts.lengths.sum())):
             raise ValueError("of other texts or another encoder")
-        if states.dtype != "<f4" or offset is None or states.nbytes > path.stat().st_size:  # before memory is reserved for it
+        if states.dtype != "<f4" or offset is None or states.nbytes > path.stat().st_size:  # checked before memory is reserved for it
             raise ValueError("its array is not whole")
         held = np.empty((rows, width), np.float32) if in_memory else None
         digest = _digest(rows, width)
@@ -218,7 +218,7 @@ def _open(path: Path, key: str, texts: Texts, in_memory: bool) -> StatesFile:
 
 
 def _write(path: Path, key: str, texts: Texts, encoder: Encoder) -> None:
-    """Encode all texts, short ones first so that little padding is computed, and write the file: whole or not at all.
+    """Encode all texts, short ones first so that little padding is computed, and write the file atomically.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.
@@ -246,5 +246,5 @@ def _write(path: Path, key: str, texts: Texts, encoder: Encoder) -> None:
 
 
 def _digest(rows: int, width: int) -> Any:
-    """A checksum of states that knows their shape."""
+    """Return a checksum of states and of their shape."""
     return hashlib.sha256(f"{rows} {width}\n".encode())

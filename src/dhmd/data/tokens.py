@@ -1,4 +1,4 @@
-"""Token ids for text encoders: from the file, or from its texts."""
+"""Token ids for text encoders, from the file or from its texts."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from dhmd.errors import data_error
 
 Tokens = npt.NDArray[np.integer[Any]]
 Tokenizer = Callable[[list[str]], Tokens]
-"""Texts -> (N, 3, T) ids, mask, segments."""
+"""Function from texts to (N, 3, T) ids, mask, segments."""
 
 
 def tokens_of_splits(store: Store, source: str, tokenizer: Tokenizer | None) -> dict[str, Tokens] | None:
-    """Get the tokens of every split.
+    """Return the tokens of every split.
 
     Args:
-        store: where text_bert and raw_text are, if there are any.
-        source: ``text_bert``, ``raw_text``, or ``auto`` for the first of them that can be had.
-        tokenizer: for raw_text.
+        store: the store that may hold text_bert and raw_text.
+        source: ``text_bert``, ``raw_text``, or ``auto`` for the first of them that is available.
+        tokenizer: tokenizer for raw_text.
 
     Returns:
-        Per split (N, 3, T), with one T for all; None where they cannot be had.
+        Tokens (N, 3, T) by split, with one T for all; None if they are unavailable.
     """
     stored: dict[str, Tokens] = {s: t for s in store.splits if (t := store.tokens(s)) is not None}
     if source != "raw_text" and len(stored) == len(store.splits):
@@ -34,22 +34,22 @@ def tokens_of_splits(store: Store, source: str, tokenizer: Tokenizer | None) -> 
     texts = {s: store.raw_text(s) or [] for s in store.splits}
     if source == "text_bert" or tokenizer is None or not all(texts.values()):
         return None
-    tokens = np.asarray(tokenizer([t for split in texts.values() for t in split]))  # in one go, for one T
+    tokens = np.asarray(tokenizer([t for split in texts.values() for t in split]))  # all at once, to get one T
     ends = np.cumsum([len(t) for t in texts.values()])
     return dict(zip(texts, np.split(tokens, ends[:-1]), strict=True))
 
 
 def check_tokens(store: Store, tokens: Mapping[str, Tokens] | None, required: bool, file: Path | str) -> None:
-    """Check that language can be read: from tokens where they are required, else from features.
+    """Check that the language can be read: from tokens if they are required, else from features.
 
     Args:
-        store: of the features.
-        tokens: of its splits, None where they cannot be had.
-        required: whether a batch without tokens is of no use.
+        store: store of the features.
+        tokens: tokens of its splits; None if they are unavailable.
+        required: whether every batch must have tokens.
         file: to name in messages.
 
     Raises:
-        DataError: it cannot.
+        DataError: the language cannot be read.
     """
     if store.text_only and not required:
         raise data_error(

@@ -1,1 +1,1 @@
-"""What a run is worth: metrics, statistics over seeds and samples, published numbers, tables."""
+"""Evaluation of runs: metrics, and statistics over seeds and samples."""

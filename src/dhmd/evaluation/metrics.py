@@ -40,7 +40,7 @@ LABELS = {
     "f1_macro": "F1 (macro)",
     "loss": "Loss",
 }
-"""What people read for each key, the convention in the name where there are two."""
+"""Printed name of each metric, with the convention if there are two."""
 
 LOWER_IS_BETTER = frozenset({"mae", "loss"})
 NOT_A_SHARE = frozenset({"mae", "corr", "loss"})
@@ -50,7 +50,7 @@ _SIMS_BORDERS: dict[str, tuple[float, ...]] = {"acc2": (0.0,), "acc3": (-0.1, 0.
 
 
 def regression_metrics(prediction: Any, label: Any, convention: Convention = "mosi") -> dict[str, float]:
-    """Metrics of a sentiment score.
+    """Return the metrics of a sentiment score.
 
     ``mosi`` (labels -3..3): ``acc2_non_zero`` and ``f1_non_zero`` drop samples whose label is exactly 0 and compare p > 0 with
     y > 0 (what DMD prints); ``acc2_has_zero`` and ``f1_has_zero`` compare p >= 0 with y >= 0; ``acc3``, ``acc5``, ``acc7`` clip
@@ -82,7 +82,7 @@ def regression_metrics(prediction: Any, label: Any, convention: Convention = "mo
 
 
 def classification_metrics(prediction: Any, label: Any) -> dict[str, float]:
-    """``accuracy``, ``f1_weighted`` (by support) and ``f1_macro`` (mean over the classes that occur as label or prediction).
+    """Return ``accuracy``, ``f1_weighted`` (by support) and ``f1_macro`` (mean over the classes that occur as label or prediction).
 
     Args:
         prediction: (N, C) scores, C >= 2, the largest wins (the first of equals); or (N,) or (N, 1) logits of class 1, which wins above 0.
@@ -101,10 +101,10 @@ def classification_metrics(prediction: Any, label: Any) -> dict[str, float]:
 
 
 def predicted_class(prediction: Any) -> Array:
-    """The class each row of scores stands for: (N, C) scores or (N,) or (N, 1) logits to (N,) class numbers.
+    """Return the predicted class of each row: (N, C) scores or (N,) or (N, 1) logits to (N,) class numbers.
 
     Raises:
-        ValueError: wrong rank, or a score is NaN or infinite.
+        ValueError: the rank is wrong, or a score is NaN or infinite.
     """
     scores = _numpy(prediction)
     if scores.ndim == 2 and scores.shape[1] > 1:
@@ -113,7 +113,7 @@ def predicted_class(prediction: Any) -> Array:
 
 
 def sentiment_class(score: Any, limit: int = 3) -> Array:
-    """The class of ACC7 (``limit`` 3), ACC5 (2) or ACC3 (1): scores clipped to ±limit, rounded half to even. (N,) integers.
+    """Return the class of ACC7 (``limit`` 3), ACC5 (2) or ACC3 (1) as (N,) integers: scores clipped to ±limit, rounded half to even.
 
     >>> sentiment_class([-3.4, -0.5, 0.5, 1.5, 2.6])
     array([-3,  0,  0,  2,  3])
@@ -122,7 +122,7 @@ def sentiment_class(score: Any, limit: int = 3) -> Array:
 
 
 def metrics_for(task: Task, convention: Convention = "mosi") -> MetricFunction:
-    """The metrics of a task, as a function of prediction and label; ``convention`` matters to regression only.
+    """Return the metrics of a task, as a function of prediction and label; ``convention`` matters to regression only.
 
     Raises:
         ValueError: the convention is unknown.
@@ -166,14 +166,14 @@ def _sims(p: Array, y: Array) -> dict[str, float]:
 
 
 def _two_classes(p: Array, y: Array) -> tuple[float, float]:
-    """Accuracy and weighted F1; (0, 0) of nothing."""
+    """Return accuracy and weighted F1; (0, 0) for an empty set."""
     if len(y) == 0:
         return 0.0, 0.0
     return _mean(p == y), _weighted(*_f1_by_class(p, y))
 
 
 def _f1_by_class(p: Array, y: Array) -> tuple[Array, Array]:
-    """F1 and number of labels of each class that occurs in either: F1 = 2 TP / (predicted + labelled)."""
+    """Return F1 and number of labels of each class that occurs in either: F1 = 2 TP / (predicted + labelled)."""
     classes = np.union1d(p, y)[:, None]
     predicted, labelled = classes == p, classes == y
     support = labelled.sum(1)

@@ -1,4 +1,4 @@
-"""What other test samples could have given: draws of whole videos, an interval of a mean, and a test of a paired difference.
+"""Uncertainty due to the test samples: draws of whole videos, an interval of a mean, and a test of a paired difference.
 
 Seeds and samples are crossed: every seed's network is tested on every sample. A mean over S seeds and N samples varies for two
 reasons then, and more seeds take away the first only.
@@ -27,10 +27,10 @@ class CrossedTest:
     """A paired difference over common seeds and common samples.
 
     Attributes:
-        mean: of the differences over seeds.
-        error: its standard error, of seeds and samples.
+        mean: mean of the differences over seeds.
+        error: standard error of the mean, due to seeds and samples.
         interval: 95 % interval of the difference.
-        p: two-sided, not below 1e-15; 1 where every difference is 0.
+        p: two-sided p-value, not below 1e-15; 1 if every difference is 0.
     """
 
     mean: float
@@ -42,18 +42,18 @@ class CrossedTest:
 def draw_metrics(
     predictions: Sequence[Any], label: Any, video: Any, function: MetricFunction, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Array]:
-    """The metrics of each run on test splits drawn anew: as many videos as there are, with replacement, each with all its samples.
+    """Return each run's metrics on resampled test splits: as many videos as there are, drawn with replacement, each with all its samples.
 
-    Samples of one video have a speaker, a camera and a topic in common: drawn one by one they would promise more than they hold.
+    Samples of one video share a speaker, a camera and a topic: drawing single samples would underestimate the uncertainty.
     The same videos, ``resamples`` and ``seed`` give the same draws, so that runs drawn apart stay paired.
 
     Args:
-        predictions: S of (N,) or (N, C), the samples in the same order.
+        predictions: S arrays (N,) or (N, C), with the samples in the same order.
         label: (N,).
-        video: (N,) number of each sample's video, from 0; distinct numbers draw the samples one by one.
-        function: prediction and label to named metrics (`dhmd.evaluation.metrics.metrics_for`).
+        video: (N,) number of each sample's video, from 0; distinct numbers draw single samples.
+        function: function from prediction and label to named metrics (`dhmd.evaluation.metrics.metrics_for`).
         resamples: number of draws B.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
         (S, B) values of each metric.
@@ -76,16 +76,16 @@ def draw_metrics(
 
 
 def bootstrap_interval(drawn: Any, level: float = 0.95, seed: int = 0) -> Interval:
-    """Percentile interval of a mean over seeds, for other seeds and other test samples: both are drawn anew with replacement.
+    """Return the percentile interval of a mean over seeds: seeds and test samples are both drawn anew with replacement.
 
     With m_sb metric of seed s on draw b of the samples and s*_1..s*_S seeds drawn with replacement, the quantiles are of
     mean_s m_sb + sqrt(S / (S - 1)) (mean_k m_{s*_k b} - mean_s m_sb): the factor gives seeds their variance, which drawing S of S
     makes (S - 1) / S of it (Rao and Wu, JASA 1988). Of three or four seeds it is still narrower than Student's interval.
 
     Args:
-        drawn: (S, B) from `draw_metrics`; of one seed, only samples are drawn.
-        level: coverage.
-        seed: of the draws of seeds.
+        drawn: (S, B) from `draw_metrics`; with one seed, only samples are drawn.
+        level: coverage of the interval.
+        seed: seed of the draws of seeds.
 
     Raises:
         ValueError: shapes do not fit.
@@ -103,7 +103,7 @@ def bootstrap_interval(drawn: Any, level: float = 0.95, seed: int = 0) -> Interv
 
 
 def crossed_test(differences: Sequence[float], drawn: Any, videos: int, level: float = 0.95) -> CrossedTest | None:
-    """The paired test of two systems over the same seeds and the same samples; its question is of further seeds and further videos.
+    """Test the paired difference of two systems over the same seeds and samples, for further seeds and further videos.
 
     d_s is the difference of a metric under seed s, d_sb the same on draw b of the videos. With S seeds and G videos::
 
@@ -124,7 +124,7 @@ def crossed_test(differences: Sequence[float], drawn: Any, videos: int, level: f
         level: coverage of the interval, 1 - alpha.
 
     Returns:
-        None where nothing can be said: one seed, one video, or differences not 0 that no seed and no sample changes.
+        The test; None if there is only one seed or one video, or if the difference is not 0 and the same for all seeds and draws.
 
     Raises:
         ValueError: shapes do not fit.
@@ -139,7 +139,7 @@ def crossed_test(differences: Sequence[float], drawn: Any, videos: int, level: f
     shared = (covariance.sum() - np.trace(covariance)) / (n_seeds * (n_seeds - 1))
     a, c = float(d.var(ddof=1)) / n_seeds, max(0.0, float(shared)) * videos / (videos - 1)
     error = float(np.sqrt(a + c))
-    if error <= 1e-9 * max(abs(mean), 1e-3):  # differences equal but for rounding
+    if error <= 1e-9 * max(abs(mean), 1e-3):  # differences are equal except for rounding
         return CrossedTest(0.0, 0.0, Interval(0.0, 0.0), 1.0) if abs(mean) < 1e-12 else None
 
     def half(alpha: float) -> float:

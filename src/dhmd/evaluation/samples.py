@@ -1,4 +1,4 @@
-"""The test samples of a run as predictions.csv has them: what pairing two runs sample by sample needs."""
+"""The test samples of a run from predictions.csv, for pairing two runs sample by sample."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dhmd.evaluation.metrics import MetricFunction, metrics_for
 from dhmd.runs.reader import Run
 
 Array = NDArray[Any]
-_AGREES = 1e-4  # metrics.json was computed from float32 on whatever device the run had
+_AGREES = 1e-4  # metrics.json was computed from float32 on the run's own device
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Samples:
 
     Attributes:
         run: the folder's name, for messages.
-        ids: N names.
+        ids: N ids.
         label: (N,).
         prediction: (N, C).
         function: the metrics of the run's task and convention.
-        sha256: of predictions.csv.
+        sha256: SHA-256 of predictions.csv.
     """
 
     run: str
@@ -40,15 +40,15 @@ class Samples:
 
     @property
     def video(self) -> Array:
-        """(N,) the number of each sample's video: its id up to the last ``$_$``, all of it where there is none."""
+        """(N,) number of each sample's video: its id up to the last ``$_$``, or the whole id without one."""
         return np.unique([name.rsplit("$_$", 1)[0] for name in self.ids], return_inverse=True)[1]
 
 
 def read_samples(run: Run) -> Samples:
-    """The test split in predictions.csv.
+    """Return the test split in predictions.csv.
 
     Raises:
-        RunError: the file is missing or damaged, or the metrics computed from it are not those of metrics.json.
+        RunError: the file is missing or damaged, or the metrics computed from it differ from those of metrics.json.
     """
     path = run.path / "predictions.csv"
     columns = run.predictions()
@@ -74,7 +74,7 @@ def read_samples(run: Run) -> Samples:
 
 
 def check_same_samples(samples: Sequence[Samples]) -> None:
-    """See that the runs were tested on the same samples, in the same order.
+    """Check that the runs were tested on the same samples, in the same order.
 
     Raises:
         RunError: an id or a label differs.

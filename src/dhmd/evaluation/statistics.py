@@ -1,4 +1,4 @@
-"""What may be said from a few seeds: mean, spread, interval, paired difference, Holm's correction of several tests."""
+"""Statistics of a few seeds: mean, spread, interval, paired difference, Holm's correction of several tests."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Summary:
 
     Attributes:
         n: number of seeds.
-        mean: their mean.
-        std: their sample standard deviation (n - 1); None of one seed.
-        interval: 95 % interval of the mean by Student's t; None of one seed.
+        mean: mean over the seeds.
+        std: sample standard deviation (n - 1); None for one seed.
+        interval: 95 % interval of the mean by Student's t; None for one seed.
     """
 
     n: int
@@ -41,9 +41,9 @@ class Difference:
     Attributes:
         n: number of pairs.
         mean: mean of a - b.
-        interval: 95 % interval of that mean by Student's t; None of one pair.
-        p: two-sided p-value of the paired t-test; 1 where every difference is 0; None where the test says nothing (one pair, or
-            every difference the same but not 0).
+        interval: 95 % interval of that mean by Student's t; None for one pair.
+        p: two-sided p-value of the paired t-test; 1 if every difference is 0; None if the test is undefined (one pair, or all
+            differences equal but not 0).
     """
 
     n: int
@@ -53,12 +53,12 @@ class Difference:
 
 
 def summarise(values: Sequence[float], level: float = 0.95) -> Summary:
-    """Mean, standard deviation and interval mean ± t_(n-1) std / sqrt(n) over seeds.
+    """Return mean, standard deviation and interval mean ± t_(n-1) std / sqrt(n) over seeds.
 
-    The interval is about further seeds on the same test split; `dhmd.evaluation.resampling` adds the split's own chance.
+    The interval concerns further seeds on the same test split; `dhmd.evaluation.resampling` adds the variance due to the split.
 
     Raises:
-        ValueError: no value.
+        ValueError: there are no values.
 
     Example:
         >>> found = summarise([82.0, 83.0, 81.0])
@@ -77,7 +77,7 @@ def summarise(values: Sequence[float], level: float = 0.95) -> Summary:
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Difference:
-    """The paired t-test of a metric of two systems, value i of both from the same seed.
+    """Return the paired t-test of a metric of two systems, value i of both from the same seed.
 
     Raises:
         ValueError: the numbers of values differ, or there are none.
@@ -88,7 +88,7 @@ def paired_difference(a: Sequence[float], b: Sequence[float], level: float = 0.9
     over_seeds = summarise(d.tolist(), level)
     if not d.any():
         p: float | None = 1.0
-    elif over_seeds.n == 1 or np.ptp(d) <= 1e-12 * np.abs(d).max():  # differences equal but for rounding
+    elif over_seeds.n == 1 or np.ptp(d) <= 1e-12 * np.abs(d).max():  # differences are equal except for rounding
         p = None
     else:
         p = float(stats.ttest_1samp(d, 0.0).pvalue)
@@ -96,7 +96,9 @@ def paired_difference(a: Sequence[float], b: Sequence[float], level: float = 0.9
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: adjusted p-values in the given order; those below alpha keep the family-wise error below alpha.
+    """Return p-values adjusted by Holm's step-down correction, in the given order.
+
+    Rejecting those below alpha keeps the family-wise error below alpha.
 
     With p sorted, adjusted_(i) = max over j <= i of min(1, (m - j) p_(j)), j counted from 0.
 

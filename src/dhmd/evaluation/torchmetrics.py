@@ -1,4 +1,4 @@
-"""The metrics as torchmetrics classes: they gather predictions and labels over batches and processes and call the pure functions."""
+"""The metrics as torchmetrics classes, which gather predictions and labels over batches and processes and call the pure functions."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class GatheredMetrics(Metric):
         self.add_state("label", default=[], dist_reduce_fx="cat")
 
     def update(self, prediction: Tensor, label: Tensor) -> None:
-        """Remember a batch: predictions (B,), (B, 1) or (B, C) and labels (B,) or (B, 1)."""
+        """Add a batch: predictions (B,), (B, 1) or (B, C) and labels (B,) or (B, 1)."""
         self.prediction.append(prediction.detach().float())
         self.label.append(label.detach().reshape(-1).float())
 
     def compute(self) -> dict[str, float]:
-        """The metrics of all samples of all processes.
+        """Return the metrics of all samples of all processes.
 
         Raises:
             ValueError: nothing was gathered, or a prediction is NaN or infinite.
@@ -60,5 +60,5 @@ class ClassificationMetrics(GatheredMetrics):
 
 
 def gathered_metrics(task: Task, convention: Convention = "mosi") -> GatheredMetrics:
-    """The class for a task; ``convention`` matters to regression only."""
+    """Return the metric class for a task; ``convention`` matters to regression only."""
     return RegressionMetrics(convention) if task == "regression" else ClassificationMetrics()

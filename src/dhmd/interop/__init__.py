@@ -1,4 +1,4 @@
-"""Reading what others have trained."""
+"""Interoperability: reading checkpoints of others, and exporting networks."""
 
 from dhmd.interop.dmd import dmd_from_authors
 

@@ -1,8 +1,8 @@
-"""Reading a checkpoint file of the DMD authors without running what is in it."""
+"""Reading of the DMD authors' checkpoint files without running code in them."""
 
 from __future__ import annotations
 
-import pickle  # its exception only: the reading is torch's, weights only
+import pickle  # only its exception is used; torch reads the file, weights only
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,10 +18,10 @@ WANTED = "a state_dict of the DMD authors' network, alone, under the key state_d
 
 
 def read_authors(path: Path) -> dict[str, Tensor]:
-    """The arrays of a checkpoint file by the authors' names.
+    """Return the arrays of a checkpoint file by the authors' names.
 
-    The authors save the network's ``state_dict``. Also taken are ``{"state_dict": ...}``, and a list of three state_dicts in the order of
-    the authors' model list: the network, the homogeneous and the heterogeneous graph distillation unit.
+    The authors save the network's ``state_dict``. Other accepted forms are ``{"state_dict": ...}`` and a list of three state_dicts in the
+    order of the authors' model list: the network, the homogeneous and the heterogeneous graph distillation unit.
 
     Args:
         path: the file, as ``torch.save`` wrote it.
@@ -57,7 +57,7 @@ def _load(path: Path) -> Any:
                 do="if you trust its origin, load it where the authors' code is installed and save model.state_dict() instead of the model",
             ) from None
         raise _not_one(path, error) from None
-    except Exception as error:  # torch names no class for a damaged file
+    except Exception as error:  # torch has no class for the error of a damaged file
         raise _not_one(path, error) from None
 
 

@@ -1,4 +1,4 @@
-"""The DMD authors' checkpoints: their names and axes, turned into ours."""
+"""Conversion of the DMD authors' checkpoints: their names and axes to this project's."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ HOMOGENEOUS_PRIOR = {"language->vision": 1.0, "language->acoustic": 1.0}
 HETEROGENEOUS_PRIOR = {**HOMOGENEOUS_PRIOR, "vision->acoustic": 1.0}
 BERT = "text_model.model."
 FIRST_LAYERS = "trans_l_with_a.layers."
-Names: TypeAlias = "str | Sequence[Names]"  # an authors' name, or those of arrays that lie side by side in one of ours
+Names: TypeAlias = "str | Sequence[Names]"  # an authors' name, or the names of arrays that lie side by side in one array here
 HEADS = {50: 10, 30: 6}
-"""The authors' attention heads by width: CMU-MOSI, CMU-MOSEI."""
+"""Attention heads of the authors by width: CMU-MOSI, CMU-MOSEI."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the arrays of a checkpoint say of its network.
+    """Options of a network that are read from the arrays of its checkpoint.
 
     Attributes:
-        spec: the features it was trained on; the label is a regression's.
-        options: of `DecoupledDistillation`, as a configuration writes them.
-        bert: sizes of its BERT, as `dhmd.nn.text.bert_of_sizes` takes them; None without one.
+        spec: specification of the features it was trained on; the task is regression.
+        options: options of `DecoupledDistillation`, as a configuration writes them.
+        bert: sizes of its BERT, as for `dhmd.nn.text.bert_of_sizes`; None without one.
     """
 
     spec: FeatureSpec
@@ -41,15 +41,15 @@ class Plan:
 
 
 def dmd_from_authors(state_dict: Mapping[str, Tensor], n_heads: int = 10) -> DecoupledDistillation:
-    """A DMD with the weights of the authors' implementation, in the ``dmd_authors`` form, in evaluation mode.
+    """Return a DMD with the weights of the authors' implementation, in the ``dmd_authors`` form, in evaluation mode.
 
     Every size is read from the arrays' shapes. ``*.version`` and the uninitialised ``*._float_tensor`` are ignored. A BERT
-    (``text_model.model.*``) is taken where present; then batches need tokens. The two graph distillation units
-    (``homo_gd.*``, ``hetero_gd.*``), which the authors do not save, are taken where present and absent otherwise.
+    (``text_model.model.*``) is used if present; batches then need tokens. The two graph distillation units
+    (``homo_gd.*``, ``hetero_gd.*``), which the authors do not save, are used if present and absent otherwise.
 
     Args:
         state_dict: arrays by the authors' names, with or without a leading ``model.``.
-        n_heads: attention heads, which no shape tells: 10 for CMU-MOSI, 6 or 10 for CMU-MOSEI.
+        n_heads: number of attention heads, which no shape shows: 10 for CMU-MOSI, 6 or 10 for CMU-MOSEI.
 
     Raises:
         DataError: a name is missing or left over, shapes contradict each other, or a modality has the common width: its projection,
@@ -75,7 +75,7 @@ def dmd_from_authors(state_dict: Mapping[str, Tensor], n_heads: int = 10) -> Dec
 
 
 def plan_of(state_dict: Mapping[str, Tensor], n_heads: int | None = None) -> Plan:
-    """What a checkpoint of the authors says of its network.
+    """Return the options of a network from a checkpoint of the authors.
 
     Args:
         state_dict: arrays by the authors' names.
@@ -134,7 +134,7 @@ def plan_of(state_dict: Mapping[str, Tensor], n_heads: int | None = None) -> Pla
 
 
 def _sorted_out(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The network's arrays and BERT's, without what is ignored, by bare names."""
+    """Return the network's arrays and BERT's by bare names, without the ignored ones."""
     arrays = _arrays(state_dict)
     if "proj_l.weight" not in arrays:
         some = ", ".join(list(arrays)[:3]) or "none"
@@ -144,7 +144,7 @@ def _sorted_out(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], di
 
 
 def _arrays(state_dict: Any) -> dict[str, Tensor]:
-    """The checkpoint's arrays by their bare names, without what carries no weight."""
+    """Return the checkpoint's arrays by their bare names, without those that carry no weight."""
     if not isinstance(state_dict, Mapping):
         raise DataError(f"expected a mapping of names to arrays, as the authors save it; found {type(state_dict).__name__}")
     for name, value in state_dict.items():
@@ -168,9 +168,9 @@ def _shape(arrays: Mapping[str, Tensor], name: str, rank: int) -> tuple[int, ...
 
 
 def _names(network: DecoupledDistillation) -> Iterator[tuple[str, Names]]:
-    """(our name, authors' name) of every array of the network but its text encoder's.
+    """Yield (our name, authors' name) of every array of the network except its text encoder's.
 
-    Encoders that run side by side have one array; for these, the authors' names are in lists with the array's leading axes.
+    Encoders that run side by side share one array; for these, the authors' names are in lists with the array's leading axes.
     """
     fixed = {"decoupling.shared.weight": "encoder_c.weight"}
     prefixes = {"shared_gate.linear.": "weight_c."}
@@ -232,7 +232,7 @@ def _flat(names: Names) -> list[str]:
 
 
 def _value(names: Names, arrays: Mapping[str, Tensor], shape: torch.Size) -> Tensor:
-    """The arrays of these names as one of this shape."""
+    """Return the arrays of these names as one array of this shape."""
     if not isinstance(names, str):
         return torch.stack([_value(part, arrays, shape[1:]) for part in names])
     if names not in arrays:
@@ -249,7 +249,7 @@ def _value(names: Names, arrays: Mapping[str, Tensor], shape: torch.Size) -> Ten
 
 
 def _axes(name: str, array: Tensor) -> Tensor:
-    """The authors' pointwise convolutions are linear layers here, and c_m is flattened time first, not channel first."""
+    """Convert axes: the authors' pointwise convolutions are linear layers here, and c_m is flattened time first, not channel first."""
     if name.startswith(("encoder_", "decoder_")):
         return array.squeeze(-1)
     if name.startswith("align_c_") and name.endswith("weight"):

@@ -1,4 +1,4 @@
-"""``dhmd export``: a run's network as one file that runs without this package."""
+"""The command ``dhmd export``: a run's network as one file that runs without this package."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ Format = Literal["torch", "onnx"]
 Tensors = dict[str, Tensor]
 TOKENS = "tokens"
 TOLERANCE = 1e-4
-"""Greatest difference between the exported network and the run's on random samples, absolute and relative."""
+"""Maximum difference between the exported network and the run's on random samples, absolute and relative."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was exported.
+    """Result of an export.
 
     Attributes:
         path: the file.
-        inputs: by name their shapes, with ``batch`` and ``<modality> frames`` where any number will do.
-        outputs: names: prediction, and ``<space>_<modality>`` for each unimodal head.
-        difference: greatest absolute difference from the run's own network on random samples.
+        inputs: shape of each input by name, with ``batch`` and ``<modality> frames`` for sizes that may vary.
+        outputs: names of the outputs: prediction, and ``<space>_<modality>`` for each unimodal head.
+        difference: maximum absolute difference from the run's own network on random samples.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class Exported:
 
 
 class Deployed(nn.Module):
-    """A run's network from raw features to prediction and unimodal heads, standardisation and padding inside.
+    """A run's network from raw features to prediction and unimodal heads, including standardisation and padding.
 
     Frames of zeros at both ends are padding, as for `dhmd.load(run).predict`.
     """
@@ -65,7 +65,7 @@ class Deployed(nn.Module):
             self.register_buffer(f"{m}_std", torch.ones(1) if scaling is None else scaling.std)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensors:
-        """From features (B, T_m, d_m) by modality, and ``tokens`` (B, 3, T) where the network reads them."""
+        """Predict from features (B, T_m, d_m) by modality, and from ``tokens`` (B, 3, T) if the network reads them."""
         features, masks = {}, {}
         for m in self.modalities:
             x = inputs[m]
@@ -74,7 +74,7 @@ class Deployed(nn.Module):
             hidden = ~masks[m].unsqueeze(-1) | ~x.isfinite() if self.zero_non_finite else ~masks[m].unsqueeze(-1)
             features[m] = scaled.masked_fill(hidden, 0.0)
         tokens = inputs.get(TOKENS)
-        if tokens is not None and not features:  # a batch has features; the text encoder puts its own in their place
+        if tokens is not None and not features:  # a batch needs features; the text encoder replaces them by its own
             features = {LANGUAGE: tokens[:, 1, :, None].float()}
             masks = {LANGUAGE: tokens[:, 1] > 0}
         outputs: Outputs = self.network(FeatureBatch(features, masks, tokens=tokens))
@@ -89,11 +89,11 @@ def export(run: str | Path, output: str | Path, format: Format) -> Exported:
 
     Args:
         run: the run folder.
-        output: the file; it is whole or not there.
+        output: the file, written atomically.
         format: ``torch`` or ``onnx``.
 
     Raises:
-        RunError: no run is there, or the exported network computes something else.
+        RunError: the folder holds no run, or the outputs of the exported network differ.
         UsageError: the format is unknown, its packages are missing, or the file cannot be written.
     """
     if format not in WRITERS:
@@ -132,7 +132,7 @@ def _fixed(predictor: Predictor) -> bool:
 
 
 def _random(predictor: Predictor, samples: int, longer: int) -> Tensors:
-    """Samples with padding at both ends; where any length will do, each modality has another."""
+    """Return random samples with padding at both ends; if lengths may vary, each modality has another length."""
     generator = torch.Generator().manual_seed(samples)
     found: Tensors = {}
     for i, m in enumerate(predictor.modalities):
@@ -188,9 +188,9 @@ def _to_onnx(program: ExportedProgram, about: Mapping[str, Any], names: list[str
 
 
 def _simplify(model: Any) -> None:
-    """What the exporter's optimiser does to a model of onnx_ir, but for its rewriting rules, and no traces of where each node was made.
+    """Simplify a model of onnx_ir like the exporter's optimiser, but without rewriting rules and without traces of each node's origin.
 
-    The rules' time grows with the square of the number of nodes, to minutes, and what they join onnxruntime joins as it loads a model.
+    The rules' time grows with the square of the number of nodes, to minutes; onnxruntime fuses the same nodes when it loads a model.
     """
     from onnx_ir.passes import common
     from onnxscript.optimizer import fold_constants_ir
@@ -210,7 +210,7 @@ def _simplify(model: Any) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the exporter's remarks on its own steps."""
+    """Silence the exporter's messages about its own steps."""
     logger = logging.getLogger("onnxscript")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""``dhmd import-dmd``: a run folder of ours from a checkpoint of the DMD authors."""
+"""The command ``dhmd import-dmd``: a run folder made from a checkpoint of the DMD authors."""
 
 from __future__ import annotations
 
@@ -27,29 +27,30 @@ from dhmd.training.build import build_data, build_module
 from dhmd.training.module import spec_state
 
 PUBLISHED_DIMS = {(20, 5): "mosi", (35, 74): "mosei"}
-"""Widths of vision and acoustic by which the published data sets are known."""
+"""Widths of vision and acoustic by which the published data sets are recognised."""
 
 
 def import_dmd(checkpoint: str | Path, run_dir: str | Path, heads: int | None = None, data: str | Path | None = None) -> Path:
-    """Make a run folder from a checkpoint of the authors, which `evaluate` and `predict` take when given data.
+    """Make a run folder from a checkpoint of the authors, which `evaluate` and `predict` accept together with data.
 
     The folder has config.yaml (``model=dmd_authors`` with the sizes found in the arrays), environment.json, command.txt, data.json,
-    checkpoints/best.ckpt and imported.json, which says where the weights come from. It has no metrics, history or predictions: nothing
-    was trained here. What no array tells is taken from the authors' configuration (dropout) or their code (raw features, -inf as 0).
+    checkpoints/best.ckpt and imported.json, which names the source of the weights. It has no metrics, history or predictions, because
+    nothing was trained here. Options that no array shows are taken from the authors' configuration (dropout) or code (raw features, -inf
+    as 0).
 
     Args:
         checkpoint: the authors' file, see `dhmd.interop.checkpoint.read_authors`.
-        run_dir: the folder to make; it must not be there yet.
-        heads: attention heads, which no array tells; None for the authors' number at this width (50: 10, 30: 6).
-        data: the feature file that the run is to be evaluated on by default; it must fit. None to give it later.
+        run_dir: the folder to make; it must not exist yet.
+        heads: number of attention heads, which no array shows; None for the authors' number at this width (50: 10, 30: 6).
+        data: the feature file on which the run is evaluated by default; it must fit the network. None to give it later.
 
     Returns:
         The run folder.
 
     Raises:
-        DataError: the checkpoint is none of the authors', its arrays contradict each other, or the data is missing or wrong.
+        DataError: the checkpoint is not one of the authors', its arrays contradict each other, or the data is missing or wrong.
         RunError: the data does not fit the network.
-        UsageError: something is at ``run_dir`` already.
+        UsageError: ``run_dir`` exists already.
     """
     checkpoint, run_dir = Path(checkpoint), Path(run_dir)
     if run_dir.exists():
@@ -100,7 +101,7 @@ def _config(plan: Plan, run_dir: Path, data: str | Path | None) -> dict[str, Any
 
 
 def _check_fit(plan: Plan, found: FeatureSpec, path: Path) -> None:
-    """The authors' heads are flattened: widths and numbers of frames must be those of the checkpoint."""
+    """Check the data against the checkpoint: the authors' heads are flattened, so widths and numbers of frames must agree."""
     read = [m for m in plan.spec.modalities if plan.bert is None or m != "language"]
     for what in ("dims", "lengths"):
         expected, now = ({m: getattr(spec, what).get(m) for m in read} for spec in (plan.spec, found))
@@ -109,7 +110,7 @@ def _check_fit(plan: Plan, found: FeatureSpec, path: Path) -> None:
 
 
 def _description(spec: FeatureSpec, data: Mapping[str, Any]) -> dict[str, Any]:
-    """What the arrays tell of the data, in the form of `FeatureDataModule.description`; what they do not tell is None."""
+    """Return a description of the data as `FeatureDataModule.description` gives it; values that the arrays do not show are None."""
     keys = data["modalities"] or KEYS
     return {
         "name": data["name"],
@@ -145,7 +146,7 @@ def _origin(checkpoint: Path, plan: Plan, heads: int | None) -> dict[str, Any]:
 
 @contextmanager
 def _new_folder(path: Path) -> Iterator[Path]:
-    """A folder that appears at ``path`` whole or not at all."""
+    """Yield a folder that appears at ``path`` complete or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
@@ -154,7 +155,7 @@ def _new_folder(path: Path) -> Iterator[Path]:
     try:
         yield part
         os.umask(umask := os.umask(0))
-        part.chmod(0o777 & ~umask)  # mkdtemp makes folders private
+        part.chmod(0o777 & ~umask)  # mkdtemp makes private folders
         part.rename(path)
     finally:
         shutil.rmtree(part, ignore_errors=True)

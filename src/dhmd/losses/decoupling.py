@@ -19,7 +19,7 @@ Masks = Mapping[str, Tensor] | None
 
 
 def _mean(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean of values (B, T) over the real frames."""
+    """Return the mean of values (B, T) over the real frames."""
     if mask is None:
         return values.mean()
     return (values * mask).sum() / mask.sum().clamp(min=1)
@@ -31,17 +31,17 @@ def _squared_error(a: Mapping[str, Tensor], b: Mapping[str, Tensor], masks: Mask
 
 
 def reconstruction_loss(projected: Mapping[str, Tensor], reconstruction: Mapping[str, Tensor], masks: Masks = None) -> Tensor:
-    """Sum over modalities of the mean squared error between X~_m and D_m([s_m ; c_m]), each (B, T, d)."""
+    """Return the sum over modalities of the mean squared error between X~_m and D_m([s_m ; c_m]), each (B, T, d)."""
     return _squared_error(projected, reconstruction, masks)
 
 
 def cycle_loss(private: Mapping[str, Tensor], cycle: Mapping[str, Tensor], masks: Masks = None) -> Tensor:
-    """Sum over modalities of the mean squared error between s_m and the private encoder on the reconstruction, each (B, T, d)."""
+    """Return the sum over modalities of the mean squared error between s_m and the private encoding of the reconstruction, (B, T, d)."""
     return _squared_error(private, cycle, masks)
 
 
 def cosine(a: Tensor, b: Tensor, dim: int = -1) -> Tensor:
-    """Cosine of the angle between a and b; 0, with a finite gradient, where one of them is 0."""
+    """Return the cosine of the angle between a and b; 0, with a finite gradient, if one of them is 0."""
     product = (a * b).sum(dim)
     return product / ((a.square().sum(dim) + 1e-12) * (b.square().sum(dim) + 1e-12)).sqrt()
 
@@ -52,14 +52,14 @@ def orthogonality_loss(
     masks: Masks = None,
     axis: Literal["features", "batch"] = "features",
 ) -> Tensor:
-    """Sum over modalities of mean max(0, cos(s_m, c_m)), each (B, T, d).
+    """Return the sum over modalities of mean max(0, cos(s_m, c_m)), each (B, T, d).
 
     Args:
         private: s_m.
         shared: c_m.
         masks: (B, T) real frames; None when all are.
-        axis: the cosine over the features of each real frame, or over the batch for each frame and channel: what the authors'
-            call to CosineEmbeddingLoss did on (T, B, d) tensors under torch 1.9.
+        axis: axis of the cosine: the features of each real frame, or the batch for each frame and channel, as computed by the authors'
+            call to CosineEmbeddingLoss on (T, B, d) tensors under torch 1.9.
     """
     total = []
     for m, s in private.items():
@@ -94,7 +94,7 @@ class Orthogonality:
     """The term of `orthogonality_loss`.
 
     Args:
-        axis: of the cosine, ``features`` or ``batch``.
+        axis: axis of the cosine, ``features`` or ``batch``.
     """
 
     def __init__(self, axis: Literal["features", "batch"] = "features") -> None:

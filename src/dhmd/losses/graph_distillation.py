@@ -1,4 +1,4 @@
-"""The losses of a Graph Distillation Unit: distances along its edges, and how far the edges are from their prior.
+"""Losses of a Graph Distillation Unit: distances along its edges, and deviation of the edges from their prior.
 
 Teachers are detached, edge weights are not. Distances are sums over features, then means over the batch.
 Source: DMD, CVPR 2023, in the form of the authors' code; the regulariser and the repulsion are in the authors' code only.
@@ -22,12 +22,12 @@ REPRESENTATION = 10.0
 
 
 def regularity_loss(weights: Tensor, prior: Tensor) -> Tensor:
-    """10 times the squared distance between the batch mean of w (B, E) and the prior p (E,)."""
+    """Return 10 times the squared distance between the batch mean of w (B, E) and the prior p (E,)."""
     return REGULARITY * (weights.mean(dim=0) - prior).square().sum()
 
 
 def imitation_loss(pairs: Pairs, distillation: Tensor, values: Mapping[str, Tensor]) -> Tensor:
-    """Sum over edges of ``mean_B( W_e |student - teacher|_1 )``.
+    """Return the sum over edges of ``mean_B( W_e |student - teacher|_1 )``.
 
     Args:
         pairs: (teacher, student) of each edge.
@@ -39,13 +39,13 @@ def imitation_loss(pairs: Pairs, distillation: Tensor, values: Mapping[str, Tens
 
 
 def repulsion_loss(pairs: Pairs, distillation: Tensor, values: Mapping[str, Tensor], per_sample: bool = True) -> Tensor:
-    """Push representations apart: sum over edges of mean_B( W_e max(0, cos(student, teacher)) ).
+    """Return the sum over edges of mean_B( W_e max(0, cos(student, teacher)) ), which pushes representations apart.
 
     Args:
         pairs: (teacher, student) of each edge.
         distillation: (B, E), W.
         values: representations (B, H) by modality.
-        per_sample: weigh each sample; False, as in the authors' code: mean_B(W_e) * mean_B(max(0, cos)).
+        per_sample: whether to weigh each sample; False, as in the authors' code, for mean_B(W_e) * mean_B(max(0, cos)).
     """
     similar = torch.stack([cosine(values[student], values[teacher].detach()).clamp(min=0) for teacher, student in pairs], dim=1)
     if per_sample:

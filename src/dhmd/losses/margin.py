@@ -14,7 +14,7 @@ from dhmd.outputs import Outputs
 
 
 def margin_loss(vectors: Mapping[str, Tensor], label: Tensor, task: Task = "regression", margin: float = 0.15) -> Tensor:
-    """Mean over anchors i of the mean over p with i's label and n with another of max(0, m_in - cos(i, p) + cos(i, n)).
+    """Return the mean over anchors i of the mean over p with i's label and n with another of max(0, m_in - cos(i, p) + cos(i, n)).
 
     All modalities' vectors are rows of one set, so each sample's other modalities are among its positives. m_in is ``margin`` times
     ``|y_i - y_n|`` for regression, and ``margin`` for class labels. 0 when no anchor has both a positive and a negative.
@@ -22,7 +22,7 @@ def margin_loss(vectors: Mapping[str, Tensor], label: Tensor, task: Task = "regr
     Args:
         vectors: (B, d) by modality.
         label: (B,).
-        task: what the label is.
+        task: the kind of label.
         margin: scale of the margin.
 
     Source:
@@ -35,7 +35,7 @@ def margin_loss(vectors: Mapping[str, Tensor], label: Tensor, task: Task = "regr
     negative = gap != 0
     positive = ~negative & ~torch.eye(len(rows), dtype=torch.bool, device=rows.device)
     wanted = margin * (gap if task == "regression" else negative.to(rows.dtype))
-    # (anchor, positive, negative); the products of the masks pick the triples
+    # (anchor, positive, negative); the products of the masks select the triples
     hinge = ((wanted + cos)[:, None, :] - cos[:, :, None]).clamp(min=0)
     triples = torch.einsum("ipn,ip,in->i", hinge, positive.to(rows.dtype), negative.to(rows.dtype))
     count = positive.sum(1) * negative.sum(1)
@@ -46,7 +46,7 @@ class Margin:
     """The term of `margin_loss` on the decoupled shared parts.
 
     Args:
-        spec: what the data looks like.
+        spec: specification of the data.
         margin: scale of the margins.
     """
 

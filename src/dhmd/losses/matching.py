@@ -1,6 +1,6 @@
 """Matching losses of the fine distillation: they align the modalities' codes in a space's dictionary.
 
-DHMD's own loss was not at hand. ``hinge`` and ``infonce`` are those of public related code; ``code_kl`` is this project's proposal
+DHMD's own loss was not available. ``hinge`` and ``infonce`` are those of public related code; ``code_kl`` is this project's proposal
 of a literal fine-grained distillation.
 """
 
@@ -28,7 +28,7 @@ MAX_SCALE = 100.0
 
 
 def infonce_loss(codes: Mapping[str, Tensor], log_scale: Tensor) -> Tensor:
-    """Sum over pairs of modalities of the symmetric InfoNCE: a sample's two codes match, those of other samples do not.
+    """Return the sum over pairs of modalities of the symmetric InfoNCE: a sample's two codes match, those of other samples do not.
 
     Args:
         codes: (B, D) by modality, L2-normalised.
@@ -47,7 +47,7 @@ def infonce_loss(codes: Mapping[str, Tensor], log_scale: Tensor) -> Tensor:
 
 
 def code_divergence_loss(pairs: Pairs, weights: Tensor, activations: Mapping[str, Tensor]) -> Tensor:
-    """Sum over edges of mean_B( w_e JS(a_student, teacher's a) ), the teacher and the edge weights detached.
+    """Return the sum over edges of mean_B( w_e JS(a_student, teacher's a) ), the teacher and the edge weights detached.
 
     The Jensen-Shannon divergence is in bits (0 to 1), on activations smoothed by 1e-4: sparse ones rarely overlap, and a
     Kullback-Leibler divergence would be infinite.
@@ -76,7 +76,7 @@ class Matching(nn.Module):
     """The matching of the modalities' codes or activations in a space's dictionary.
 
     Args:
-        spec: what the data looks like.
+        spec: specification of the data.
         space: ``homogeneous`` or ``heterogeneous``.
         loss: ``hinge``, `dhmd.losses.margin.margin_loss` on codes; ``infonce``, `infonce_loss`; ``code_kl``, `code_divergence_loss`.
         margin: scale of the margins of ``hinge``.

@@ -21,13 +21,13 @@ class Term(Protocol):
     """A term of the objective: a function of a batch's outputs and the batch.
 
     A term may be a `torch.nn.Module` with parameters, trained in the group that its attribute ``group`` names (``network`` by default),
-    and buffers, which are in the checkpoint. In training alone it is told of each epoch by ``begin_epoch(epoch)`` and, after the backward
-    pass of each batch, by ``after_backward(outputs, batch, batch_idx)``; either may be missing. With several processes outputs and batch
-    are those of all of them.
+    and buffers, which are in the checkpoint. During training only, ``begin_epoch(epoch)`` is called at the start of each epoch and
+    ``after_backward(outputs, batch, batch_idx)`` after the backward pass of each batch; both methods are optional. With several
+    processes, outputs and batch are those of all processes.
     """
 
     def __call__(self, outputs: Outputs, batch: FeatureBatch) -> Tensor | Mapping[str, Tensor] | None:
-        """Return a scalar, several by name, or None where the network lacks the stage that the term is about."""
+        """Return a scalar, several by name, or None if the network lacks the stage that the term is about."""
 
 
 class Objective(nn.Module):
@@ -36,7 +36,7 @@ class Objective(nn.Module):
     Args:
         task: the task loss, which validation and inference use, too.
         weights: weight of each term, by its name.
-        terms: by name, in the order of the sum; a null term is absent.
+        terms: terms by name, in the order of the sum; a null term is absent.
 
     Attributes:
         task: the task loss.
@@ -44,7 +44,7 @@ class Objective(nn.Module):
         weights: by name.
 
     Raises:
-        UsageError: a term without a weight, a weight without a term, or what is no term.
+        UsageError: a term has no weight, a weight has no term, or an object is no term.
     """
 
     def __init__(self, task: TaskLoss, *, weights: Mapping[str, float], terms: Mapping[str, Term | None]) -> None:
@@ -71,12 +71,12 @@ class Objective(nn.Module):
         A term of several values is logged as ``<term>_<name>``.
 
         Args:
-            outputs: of a network.
-            batch: what they were computed from, with labels.
-            weights: of the only terms that are computed; None for all, by the objective's own weights.
+            outputs: outputs of a network.
+            batch: the batch they were computed from, with labels.
+            weights: weights of the terms to compute; None for all terms with the objective's own weights.
 
         Raises:
-            UsageError: a term gives no scalar, or no term gives anything.
+            UsageError: a term returns no scalar, or no term returns anything.
         """
         weights = self.weights if weights is None else weights
         found = [(name, key, x) for name in self.terms if name in weights for key, x in _scalars(name, self.terms[name](outputs, batch))]
@@ -86,11 +86,11 @@ class Objective(nn.Module):
         return {key: value for _, key, value in found} | {TOTAL: sum(weighed, torch.zeros_like(found[0][2]))}
 
     def begin_epoch(self, epoch: int) -> None:
-        """Tell the terms that a training epoch begins."""
+        """Call each term's ``begin_epoch`` at the start of a training epoch."""
         self._tell("begin_epoch", self.terms, epoch)
 
     def after_backward(self, outputs: Outputs, batch: FeatureBatch, batch_idx: int, weights: Mapping[str, float] | None = None) -> None:
-        """Tell the terms that a training batch's gradients are computed; those in ``weights`` alone, if these were given to `forward`."""
+        """Call each term's ``after_backward`` after a backward pass; only the terms in ``weights``, if these were given to `forward`."""
         with torch.no_grad():
             self._tell("after_backward", self.terms if weights is None else weights, outputs, batch, batch_idx)
 
@@ -109,7 +109,7 @@ class Objective(nn.Module):
 
 
 def _scalars(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
-    """Yield what a term gave, each scalar under the name that it is logged by.
+    """Yield the scalars that a term returned, each under the name that it is logged by.
 
     Raises:
         UsageError: a value is no scalar tensor.

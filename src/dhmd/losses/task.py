@@ -1,4 +1,4 @@
-"""The task loss, on every prediction that a network makes, in training, validation and inference alike."""
+"""The task loss, on every prediction of a network, in training, validation and inference alike."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class TaskLoss(nn.Module):
     L1 or squared error for regression, cross-entropy on logits for multiclass tasks, the same with one logit for binary ones.
 
     Args:
-        spec: what the data looks like: its task, and the number of classes.
+        spec: specification of the data: its task, and the number of classes.
         regression: the loss of a regression, ``l1`` (as in the DMD authors' code) or ``mse``.
-        class_weights: weight of each class's samples; None for equal ones. A mean is a weighted one.
+        class_weights: weight of each class's samples, also in means; None for equal weights.
         label_smoothing: share of the target that is spread evenly over all classes, in [0, 1).
 
     Raises:
-        UsageError: an unknown loss, or options of classes for a regression or of wrong size.
+        UsageError: the loss is unknown, or options of classes are given for a regression or have the wrong size.
     """
 
     weights: Tensor | None
@@ -64,7 +64,7 @@ class TaskLoss(nn.Module):
         return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
 
     def by_sample(self, prediction: Tensor, label: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return each sample's loss (B,), and its weight (B,) in a mean; None where all count alike."""
+        """Return each sample's loss (B,), and its weight (B,) in a mean; None for equal weights."""
         s = self.label_smoothing
         if self.task == "multiclass":
             losses = F.cross_entropy(prediction, label.long(), label_smoothing=s, reduction="none")

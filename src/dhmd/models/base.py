@@ -20,7 +20,7 @@ class Citation:
 
     Attributes:
         paper: authors, title, venue and year.
-        code: the public code it was held against, as ``owner/repository@commit``; "" where there is none.
+        code: the public code it was compared with, as ``owner/repository@commit``; "" for none.
     """
 
     paper: str
@@ -30,26 +30,26 @@ class Citation:
 class Network(nn.Module):
     """A network from a `FeatureBatch` to `Outputs`.
 
-    A subclass builds its layers from ``self.spec``, the specification as the text encoder leaves it, reads its batch through `encode`,
-    and returns `Outputs` or a subclass of it.
+    A subclass builds its layers from ``self.spec``, the specification after the text encoder, reads its batch through `encode`, and
+    returns `Outputs` or a subclass of it.
 
     Args:
-        spec: what the data looks like.
-        text_encoder: makes the language features from tokens; None when they are given.
+        spec: specification of the data.
+        text_encoder: encoder of tokens to language features; None if the features are given.
 
     Attributes:
         spec: the specification with the language features as the text encoder makes them.
         modalities: names of the modalities that the network reads, in order; all of the data's unless a subclass says otherwise.
         groups: parameter groups of the optimizer, each with the dotted names of its submodules; all other parameters are in ``network``,
             those of the text encoder in ``text_encoder``.
-        reads_padding: whether what is computed of padded frames makes a difference to the outputs.
-        needs_tokens: whether the network is of no use without a text encoder.
+        reads_padding: whether padded frames make a difference to the outputs.
+        needs_tokens: whether the network requires a text encoder.
         aligned_only: whether the modalities must share one clock.
-        smallest_batch: fewest samples of a training batch.
+        smallest_batch: minimum number of samples of a training batch.
         source: paper and public code.
 
     Raises:
-        UsageError: the data or the text encoder is not what the network needs.
+        UsageError: the data or the text encoder does not meet the network's needs.
     """
 
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
@@ -76,7 +76,7 @@ class Network(nn.Module):
         self.modalities: tuple[str, ...] = self.spec.modalities
 
     def encode(self, batch: FeatureBatch) -> FeatureBatch:
-        """Return the batch with the text encoder's states as language features, and its modalities those of the network, in its order.
+        """Return the batch with the text encoder's states as language features, restricted to the network's modalities in its order.
 
         Raises:
             ValueError: a modality is missing.
@@ -92,24 +92,24 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Return the trained parameters by group: ``text_encoder``, the network's own `groups`, and ``network``; none is empty."""
+        """Return the trained parameters by group: ``text_encoder``, the network's own `groups`, and ``network``, without empty groups."""
         groups = {name: self._parameters_of(paths) for name, paths in {"text_encoder": ("text_encoder",), **self.groups}.items()}
         taken = {id(p) for group in groups.values() for p in group}
         groups["network"] = [p for p in self.parameters() if p.requires_grad and id(p) not in taken]
         return {name: group for name, group in groups.items() if group}
 
     def _parameters_of(self, paths: tuple[str, ...]) -> list[nn.Parameter]:
-        """Return the trained parameters of the submodules that there are, each once."""
+        """Return the trained parameters of the submodules that exist, each once."""
         modules = dict(self.named_modules())
         found = (p for path in paths if path in modules for p in modules[path].parameters() if p.requires_grad)
         return list(dict.fromkeys(found))
 
 
 def undecayed(network: nn.Module) -> frozenset[int]:
-    """Return the ids of a network's biases and norms' weights, which weight decay is often not meant for.
+    """Return the ids of a network's biases and of norms' weights, which are often excluded from weight decay.
 
-    Parameters of one axis, those whose names end in ``bias``, and the names that a module lists as ``no_decay`` (layers that hold
-    several in one array).
+    These are parameters of one axis, parameters whose names end in ``bias``, and the names that a module lists as ``no_decay`` (layers
+    that hold several in one array).
     """
     found = set()
     for module in network.modules():

@@ -1,4 +1,4 @@
-"""Options as conf/model writes them, turned into typed values or into an error that names the key."""
+"""Options from conf/model, converted to typed values; errors name the key."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from dhmd.errors import UsageError
 
 T = TypeVar("T")
-MAX_RATE = 0.99  # of dropout: at 1 nothing is left
+MAX_RATE = 0.99  # upper limit of dropout: at 1 nothing is left
 
 
 def parse(kind: type[T], values: Any, key: str) -> T:
-    """Make an options object of a mapping from a configuration.
+    """Return an options object made from a mapping of a configuration.
 
     Raises:
-        UsageError: an unknown key, a value that is not among the choices or of another type.
+        UsageError: a key is unknown, or a value is not among the choices or of another type.
     """
     if isinstance(values, kind):
         return values
@@ -39,7 +39,7 @@ def within(value: float, low: float, high: float, key: str) -> None:
     """Check that low <= value <= high.
 
     Raises:
-        UsageError: it is not, or the value is no number.
+        UsageError: the value is outside, or is no number.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise UsageError(f"{key}: found {value!r}; expected a number")
@@ -75,10 +75,10 @@ def _choices(hint: Any) -> tuple[str, ...]:
 
 
 def choose(value: Any, choices: Sequence[str], key: str) -> Any:
-    """The value, if it is one of the choices.
+    """Return the value if it is one of the choices.
 
     Raises:
-        UsageError: it is not.
+        UsageError: it is not one of them.
     """
     if value not in choices:
         raise UsageError(f"{key}: found {value!r}; expected one of {', '.join(choices)}")

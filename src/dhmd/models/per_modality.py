@@ -1,7 +1,7 @@
-"""Options that name modalities, read against the modalities that the data has.
+"""Options that name modalities, matched with the modalities of the data.
 
 Presets name the papers' three modalities. Data need not have them all, and may have others; so a map in a configuration may name the
-modalities of the data and the papers' three, and nothing else: a misspelt name is told.
+modalities of the data and the papers' three, and nothing else: a misspelt name is an error.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ T = TypeVar("T")
 
 
 def by_modality(values: Mapping[str, T] | T, modalities: tuple[str, ...], key: str, default: T | None = None) -> dict[str, T]:
-    """One value a modality, from a map by modality or from one value for all.
+    """Return one value a modality, from a map by modality or from one value for all.
 
     Args:
         values: the map or the value.
-        modalities: of the data.
-        key: of the option, for messages.
-        default: for a modality that the map does not name; None where every one must be named.
+        modalities: modalities of the data.
+        key: key of the option, for messages.
+        default: value of a modality that the map does not name; None if every modality must be named.
 
     Raises:
         UsageError: a modality of the data has no value, or the map names something else.

@@ -1,4 +1,4 @@
-"""The control that every table is read against: the same text encoder, the masked mean of its frames, one linear layer."""
+"""The text-only control for every table: the same text encoder, the masked mean of its frames, one linear layer."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class TextOnly(Network):
     """Language alone: encoder, masked mean, dropout, linear head.
 
     Args:
-        spec: what the data looks like.
-        text_encoder: makes the language features from tokens; None when they are given.
-        dropout: before the head.
+        spec: specification of the data.
+        text_encoder: encoder of tokens to language features; None if the features are given.
+        dropout: dropout rate before the head.
 
     Raises:
         UsageError: the data has no language.

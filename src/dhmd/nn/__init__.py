@@ -1,1 +1,1 @@
-"""Blocks of the networks: tensors in, tensors out. Only torch and the vocabulary of ``dhmd.batch`` are known here."""
+"""Blocks of the networks: tensors in, tensors out. They depend only on torch and on the vocabulary of ``dhmd.batch``."""

@@ -1,4 +1,4 @@
-"""Attention of many narrow heads, in memory linear in the number of frames."""
+"""Attention with many narrow heads, in memory linear in the number of frames."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from dhmd.nn.cpu.dropout_tables import fresh_seed
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, visibility: Visibility, rates: tuple[float, ...]) -> Tensor:
-    """Powers of two of the products q k, normalised, dropped at each group's rate, times v; 0 for a query that sees no key.
+    """Return attention with weights 2^(q k), normalised and dropped at each group's rate, times v; 0 for a query that sees no key.
 
     Args:
-        q: (G, B, heads, d, T_q), scaled so that powers of two, not of e, are wanted.
-        k: (G, B, heads, d, T_k).
-        v: (G, B, heads, d, T_k).
-        visibility: which keys are seen.
-        rates: of dropout, by group.
+        q: (G, B, heads, d, T_q) queries, scaled for powers of two instead of e.
+        k: (G, B, heads, d, T_k) keys.
+        v: (G, B, heads, d, T_k) values.
+        visibility: keys that each query sees.
+        rates: dropout rates, by group.
 
     Returns:
-        (G, B, heads, d, T_q). What queries that are padding get is undefined.
+        (G, B, heads, d, T_q). The result of queries that are padding is undefined.
     """
     if q.device.type == "cpu" and not torch.compiler.is_compiling():
-        q, k, v = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (q, k, v))  # what sums of powers need
+        q, k, v = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (q, k, v))  # as sums of powers need
         with torch.autocast("cpu", enabled=False):
             out: Tensor = TiledAttention.apply(q, k, v, visibility, rates, fresh_seed() if any(rates) else 0)[0]  # type: ignore[no-untyped-call]
         return out

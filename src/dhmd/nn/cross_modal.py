@@ -1,4 +1,4 @@
-"""Cross-modal attention: every modality reinforced by every other, then remembered."""
+"""Cross-modal attention: every modality is reinforced by every other, followed by a memory encoder."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from dhmd.nn.temporal import cut
 
 
 class CrossModalAttention(nn.Module):
-    """Per target modality one encoder from each other modality, results side by side, then a memory encoder (MulT, Tsai et al., ACL 2019).
+    """Cross-modal attention of MulT (Tsai et al., ACL 2019).
+
+    Each target modality has one encoder from each other modality; their results are concatenated and read by a memory encoder.
 
     With M modalities the memory is (M - 1) d wide.
 
     Args:
-        modalities: names, in order.
+        modalities: names of the modalities, in order.
         width: d.
-        heads: attention heads.
-        layers: of each cross-modal encoder; a memory encoder has at least three (authors' code).
+        heads: number of attention heads.
+        layers: number of layers of each cross-modal encoder; a memory encoder has at least three (authors' code).
         attention_dropout: rate of the attention weights by the *source* modality.
-        memory_dropout: the same of the memory encoders.
+        memory_dropout: rate of the attention weights of the memory encoders.
         rates: the other dropout rates.
         source_order: the order in which a target's sources are joined (authors': language, acoustic, vision).
         causal: see ``dhmd.nn.cpu.attention_mask.Visibility``.
@@ -52,11 +54,11 @@ class CrossModalAttention(nn.Module):
         self.memory = Encoders(modalities, self.out_dim, heads, max(layers, 3), by_memory, rates, causal, zero_is_padding)
 
     def forward(self, private: Mapping[str, Tensor], masks: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
-        """From private sequences, per modality (B, T'_m, d), to h_m (B, T'_m, (M - 1) d)."""
+        """Return h_m (B, T'_m, (M - 1) d) from private sequences (B, T'_m, d), by modality."""
         return self._remembered(private, masks, last=False)
 
     def last(self, private: Mapping[str, Tensor], masks: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
-        """The last real frame of each h_m alone: per modality (B, (M - 1) d)."""
+        """Return only the last real frame of each h_m, (B, (M - 1) d) by modality."""
         return self._remembered(private, masks, last=True)
 
     def _remembered(self, private: Mapping[str, Tensor], masks: Mapping[str, Tensor | None], last: bool) -> dict[str, Tensor]:
@@ -72,7 +74,7 @@ class CrossModalAttention(nn.Module):
 
 
 class SelfAttentionOnly(nn.Module):
-    """What stands in for cross-modal attention when it is absent: a self-attention encoder of the same depth, then Linear to (M - 1) d."""
+    """Replacement for absent cross-modal attention: a self-attention encoder of the same depth, then Linear to (M - 1) d."""
 
     def __init__(
         self,
@@ -92,7 +94,7 @@ class SelfAttentionOnly(nn.Module):
         self.widen = nn.ModuleDict({m: nn.Linear(width, self.out_dim) for m in modalities})
 
     def forward(self, private: Mapping[str, Tensor], masks: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
-        """From private sequences, per modality (B, T'_m, d), to h_m (B, T'_m, (M - 1) d)."""
+        """Return h_m (B, T'_m, (M - 1) d) from private sequences (B, T'_m, d), by modality."""
         short = cut(private, masks)
         found = self.encoder(list(short.sequences.values()), tuple(short.masks.values()))
         return {m: self.widen[m](short.restored(m, x)) for m, x in zip(private, found, strict=True)}

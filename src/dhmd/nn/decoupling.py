@@ -1,4 +1,4 @@
-"""Decoupling by self-regression: what the modalities share, and what is each one's own."""
+"""Decoupling by self-regression into a part shared by the modalities and a part private to each."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 
 class Decoupling(nn.Module):
-    """One encoder shared by the modalities and one private to each; a decoder per modality puts the sequence together again.
+    """One encoder shared by the modalities and one private to each; a decoder per modality reconstructs the sequence.
 
     All are linear and pointwise in time (DMD, CVPR 2023; biases and sizes from the authors' code).
 
     Args:
-        modalities: names, in order.
+        modalities: names of the modalities, in order.
         width: d.
-        summary: makes, for a modality, the layer that turns its sequence into one vector (with ``out_dim``) for the margin loss.
-        private_similarity: also project the private part; the authors compute this and use it nowhere.
+        summary: function that makes a modality's layer from its sequence to one vector (with ``out_dim``) for the margin loss.
+        private_similarity: whether to project the private part, too; the authors compute this and use it nowhere.
     """
 
     def __init__(

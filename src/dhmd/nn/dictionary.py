@@ -1,7 +1,7 @@
 """The dictionary of the fine distillation: entries shared by the modalities of a space, and each modality's sparse use of them.
 
 Source: the dictionary block that public code related to DHMD adds to DMD, after Chen et al., "Revisiting Multimodal Representation
-in Contrastive Learning: From Patch and Token Embeddings to Finite Discrete Tokens", CVPR 2023. DHMD's own equations were not at hand.
+in Contrastive Learning: From Patch and Token Embeddings to Finite Discrete Tokens", CVPR 2023. DHMD's own equations were not available.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Pool = Literal["max", "mean", "sum"]
 
 
 class Codes(NamedTuple):
-    """What a dictionary makes of a space: per modality activations (B, K) and L2-normalised codes (B, D)."""
+    """Output of a dictionary for a space: activations (B, K) and L2-normalised codes (B, D) by modality."""
 
     activations: dict[str, Tensor]
     codes: dict[str, Tensor]
@@ -40,7 +40,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"sparsemax": sparsemax, "s
 
 
 def _max(queries: Tensor, entries: Tensor, mask: Tensor | None) -> Tensor:
-    with torch.no_grad():  # each entry's best frame; gradients then concern that frame alone, not all scores
+    with torch.no_grad():  # best frame of each entry; gradients then concern that frame only, not all scores
         scores = entries @ queries.mT
         if mask is not None:
             scores = scores + torch.where(mask, 0.0, -math.inf).unsqueeze(1)
@@ -58,24 +58,24 @@ def _sum(queries: Tensor, entries: Tensor, mask: Tensor | None) -> Tensor:
 
 
 POOLS: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {"max": _max, "mean": _mean, "sum": _sum}
-"""From queries (B, T, D), entries (K, D) and mask (B, T) to each entry's scores pooled over the real frames, (B, K)."""
+"""Pooling functions: queries (B, T, D), entries (K, D) and mask (B, T) to each entry's scores pooled over the real frames, (B, K)."""
 
 
 class SharedDictionary(nn.Module):
-    """D (K x D) shared by the modalities, with a query network for each.
+    """A dictionary D (K x D) shared by the modalities, with a query network for each.
 
     S = Q_m(X_m) D^T / (sqrt(D) tau); a_m = act(pool_t S); r_m = a_m D; the code is r_m / max(||r_m||, 1e-10).
 
     Args:
-        modalities: names, in order.
+        modalities: names of the modalities, in order.
         in_dim: width of the sequences.
-        entries: K.
-        width: D of an entry and a code; None for ``in_dim``.
-        activation: over the entries.
-        pool: over the real frames, before the activation.
+        entries: number of entries K.
+        width: width D of an entry and a code; None for ``in_dim``.
+        activation: activation function over the entries.
+        pool: pooling over the real frames, before the activation.
         temperature: tau.
-        detach: stop the gradient at the sequences, so that matching trains dictionary and query networks alone.
-        init: entries from N(0, 1) or by Xavier's rule.
+        detach: whether to stop the gradient at the sequences, so that matching trains only dictionary and query networks.
+        init: initialisation of the entries, from N(0, 1) or by Xavier's rule.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class SharedDictionary(nn.Module):
         )
 
     def activate(self, modality: str, sequence: Tensor, mask: Tensor | None) -> Tensor:
-        """Activations (B, K) of a modality's sequence (B, T, in_dim); 0 for a sample without a real frame."""
+        """Return the activations (B, K) of a modality's sequence (B, T, in_dim); 0 for a sample without a real frame."""
         pooled = self.pool(self.query[modality](sequence), self.entries, mask) * self.scale
         if mask is None:
             return self.activation(pooled)
@@ -116,7 +116,7 @@ class SharedDictionary(nn.Module):
         return self.activation(torch.where(present, pooled, 0)) * present
 
     def forward(self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor | None]) -> Codes:
-        """Activations and codes of sequences (B, T_m, in_dim) by modality."""
+        """Return activations and codes of sequences (B, T_m, in_dim) by modality."""
         short = cut({m: x.detach() if self.detach else x for m, x in sequences.items()}, masks)
         activations = {m: self.activate(m, x, short.masks[m]) for m, x in short.sequences.items()}
         raw = {m: a @ self.entries for m, a in activations.items()}
@@ -124,10 +124,10 @@ class SharedDictionary(nn.Module):
 
 
 class NoDictionary(nn.Module):
-    """What stands in a space without a dictionary: no activations, no codes."""
+    """Replacement for an absent dictionary: no activations, no codes."""
 
     width = 0
 
     def forward(self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor | None]) -> Codes:
-        """No codes."""
+        """Return no codes."""
         return Codes({}, {})

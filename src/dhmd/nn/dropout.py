@@ -1,4 +1,4 @@
-"""Dropout whose masks are cheap on a CPU."""
+"""Dropout with masks that are cheap on a CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The transformer of MulT as DMD uses it: pre-norm layers, one LayerNorm for query, key and value, a source that layers do not update.
+"""The transformer of MulT as DMD uses it: pre-norm layers, one LayerNorm for query, key and value, and a fixed source.
 
 Encoders of one size run side by side: every array of weights has an axis of layers and one of encoders, activations are (B, T, G, D).
 Source: the DMD authors' code; Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences", ACL 2019.
@@ -24,11 +24,11 @@ from dhmd.nn.positions import position_vectors
 from dhmd.nn.temporal import real_index
 
 LONG = 512  # frames from which on oneDNN's convolution is slow
-FEW = 16  # images below which torch takes another library where it has one thread
+FEW = 16  # images below which torch uses another library if it has one thread
 
 
 class Rates(NamedTuple):
-    """Dropout rates of encoders, but that of attention weights: after the ReLU, on the residual branches, on the embedded input."""
+    """Dropout rates of encoders, except for attention weights: after the ReLU, on the residual branches, on the embedded input."""
 
     relu: float = 0.0
     residual: float = 0.0
@@ -36,13 +36,13 @@ class Rates(NamedTuple):
 
 
 def grouped_linear(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
-    """A linear layer for each of G groups, perhaps with a ReLU: x (B, T, G, I), weight (G, O, I), bias (G, O) to (B, T, G, O)."""
+    """Apply a linear layer for each of G groups, perhaps with a ReLU: x (B, T, G, I), weight (G, O, I), bias (G, O) to (B, T, G, O)."""
     batch, frames, groups, inside = x.shape
     if x.device.type != "cpu":
         rows = x.reshape(batch * frames, groups, inside).transpose(0, 1)
         found = torch.baddbmm(bias.unsqueeze(1), rows, weight.mT)
         return (found.relu_() if relu else found).transpose(0, 1).reshape(batch, frames, groups, -1)
-    # oneDNN's convolution over single frames multiplies narrow matrices at up to twice the rate of torch.bmm, long or few ones in pieces
+    # oneDNN's convolution over single frames multiplies narrow matrices up to twice as fast as torch.bmm, long or few ones in pieces
     pieces = 1 if torch.compiler.is_compiling() else gcd(frames, 2 ** max(frames // LONG, (FEW - 1) // batch).bit_length())
     image = x.reshape(batch * pieces, frames // pieces, groups * inside).mT.unsqueeze(2)
     found = F.conv2d(image, weight.reshape(-1, inside, 1, 1), bias.flatten(), groups=groups)
@@ -55,15 +55,15 @@ class Encoders(nn.Module):
     A layer is x + attention(LN0(x), LN0(source)), then x + fc2(relu(fc1(LN1(x)))).
 
     Args:
-        names: of the encoders.
+        names: names of the encoders.
         width: D.
-        heads: attention heads; D must be a multiple.
-        layers: how many.
+        heads: number of attention heads; D must be a multiple.
+        layers: number of layers.
         attention_dropout: rate of each encoder's attention weights.
         rates: the other dropout rates.
         causal: see ``dhmd.nn.cpu.attention_mask.Visibility``.
-        zero_is_padding: give frames whose first channel is exactly 0 the zero position, as the authors do; else positions count
-            from the first real frame.
+        zero_is_padding: whether frames whose first channel is exactly 0 get the zero position, as in the authors' code; else positions
+            count from the first real frame.
     """
 
     no_decay = ("norm_attention_weight", "norm_ffn_weight", "norm_weight")  # read by `dhmd.models.base.undecayed`
@@ -113,19 +113,19 @@ class Encoders(nn.Module):
 
         Args:
             x: G sequences (B, T, D).
-            masks: of each (B, T), or None where every frame is real.
+            masks: mask (B, T) of each sequence, or None if every frame is real.
             sources: G sequences (B, S, D).
-            source_masks: of each.
-            last: give the last real frame only, which costs less; 0 for a sample without any.
+            source_masks: mask (B, S) of each source.
+            last: whether to return only the last real frame, which costs less; 0 for a sample without any.
 
         Returns:
-            G of (B, T, D), or of (B, D). Frames that are padding come out undefined.
+            G sequences (B, T, D), or G vectors (B, D). Frames that are padding are undefined.
         """
         runs: dict[Any, list[int]] = {}
         for i, own in enumerate(x):
             other = own if sources is None else sources[i]
             lengths = own.shape[1], other.shape[1]
-            # an exported program's sequences of any length have symbols for lengths, which cannot be compared
+            # in an exported program for sequences of any length, lengths are symbols, which cannot be compared
             runs.setdefault(lengths if all(isinstance(n, int) for n in lengths) else i, []).append(i)
         out: dict[int, Tensor] = {}
         for run in runs.values():
@@ -138,7 +138,7 @@ class Encoders(nn.Module):
         return [out[i] for i in range(len(x))]
 
     def _encode(self, run: list[int], x: Tensor, masks: Masks, source: tuple[Tensor, Masks] | None, last: bool) -> Tensor:
-        """Some of the encoders, on sequences x (B, T, G, D) and sources of equal lengths: (B, T, G, D), or (B, G, D) of the last frames."""
+        """Apply some of the encoders to x (B, T, G, D) and sources of equal lengths: (B, T, G, D), or (B, G, D) of the last frames."""
         w, width = self._weights(run), (self.width,)
         keys, key_masks = (x, masks) if source is None else source
         rates = tuple(self.attention_dropout[i] if self.training else 0.0 for i in run)
@@ -165,7 +165,7 @@ class Encoders(nn.Module):
         return x if nothing is None else torch.where(nothing.squeeze(1), 0, x)
 
     def _keys_and_values(self, w: _Weights, source: Tensor, masks: Masks, frames: Padded | Packed) -> list[tuple[Tensor, Tensor]]:
-        """Those of every layer at once: the source is the same for all, up to the scale and shift of their norms."""
+        """Return keys and values of every layer at once: the source is the same for all, up to the scale and shift of their norms."""
         embedded = frames.arranged(self._embed(source, masks))
         found = []
         for i in range(2):  # each has its own dropout
@@ -175,7 +175,7 @@ class Encoders(nn.Module):
         return list(zip(*found, strict=True))
 
     def _heads(self, x: Tensor, parts: int) -> Tensor:
-        """(B, T, G, parts * D) to (parts, G, B, heads, d, T)."""
+        """Reshape (B, T, G, parts * D) to (parts, G, B, heads, d, T)."""
         return x.reshape(*x.shape[:3], parts, self.heads, -1).permute(3, 2, 0, 4, 5, 1).contiguous()
 
     def _drop(self, x: Tensor, rate: float) -> Tensor:
@@ -191,7 +191,7 @@ class Encoders(nn.Module):
         return torch.add(position_vectors(index, self.width).to(x.dtype), x, alpha=math.sqrt(self.width))
 
     def _weights(self, run: list[int]) -> _Weights:
-        """Those of some encoders, layer by layer. Norms keep no scale and shift: the weights behind them take these in."""
+        """Return the weights of some encoders by layer. Scales and shifts of norms are folded into the weights behind them."""
         p: dict[str, Tensor] = dict(self.named_parameters())
         if len(run) < len(self.names):
             index = torch.tensor(run, device=p["norm_weight"].device)
@@ -200,14 +200,14 @@ class Encoders(nn.Module):
         fc1, fc1_bias = _behind_norm(p["fc1_weight"], p["fc1_bias"], p["norm_ffn_weight"], p["norm_ffn_bias"])
         parts = [self.width, 2 * self.width]
         (query, pair), (query_bias, pair_bias) = torch.split(in_proj, parts, dim=2), torch.split(in_bias, parts, dim=2)
-        scale = (self.width // self.heads) ** -0.5 / LN2  # attention works with powers of two
+        scale = (self.width // self.heads) ** -0.5 / LN2  # attention uses powers of two
         attention = (query * scale, query_bias * scale, pair, pair_bias, p["out_proj_weight"], p["out_proj_bias"])
         rest = (fc1, fc1_bias, p["fc2_weight"], p["fc2_bias"])
         return _Weights(*(x.unbind(0) for x in (*attention, *rest)), p["norm_weight"], p["norm_bias"])  # type: ignore[call-arg, arg-type]
 
 
 class _Weights(NamedTuple):
-    """By layer, (G, out, in) and (G, out); ``pair`` is that of keys and values. The last norm's are (G, D)."""
+    """Weights (G, out, in) and biases (G, out) by layer; ``pair`` holds keys and values. The last norm has (G, D)."""
 
     query: tuple[Tensor, ...]
     query_bias: tuple[Tensor, ...]
@@ -224,5 +224,5 @@ class _Weights(NamedTuple):
 
 
 def _behind_norm(weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-    """Weight (..., O, I) and bias (..., O) of a linear layer that takes in the scale and shift (..., I) of the norm before it."""
+    """Return weight (..., O, I) and bias (..., O) of a linear layer with the scale and shift (..., I) of the preceding norm folded in."""
     return weight * scale.unsqueeze(-2), bias + (weight @ shift.unsqueeze(-1)).squeeze(-1)

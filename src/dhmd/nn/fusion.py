@@ -1,4 +1,4 @@
-"""Prediction heads, and how features, codes and modalities are put together."""
+"""Prediction heads, and fusion of features, codes and modalities."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dhmd.nn.dropout import dropout
 
 
 class HeadOutput(NamedTuple):
-    """Of a head: the hidden layer after its ReLU (B, hidden), the refined input (B, in_dim), the logits (B, out_dim)."""
+    """Output of a head: the hidden layer after its ReLU (B, hidden), the refined input (B, in_dim), the logits (B, out_dim)."""
 
     hidden: Tensor
     refined: Tensor
@@ -21,7 +21,7 @@ class HeadOutput(NamedTuple):
 
 
 class ResidualHead(nn.Module):
-    """Refine x by proj2(dropout(relu(proj1 x))) + x, then a linear layer (authors' code; MulT)."""
+    """Head that refines x by proj2(dropout(relu(proj1 x))) + x, followed by a linear layer (authors' code; MulT)."""
 
     def __init__(self, in_dim: int, hidden: int, out_dim: int, dropout: float) -> None:
         super().__init__()
@@ -31,14 +31,14 @@ class ResidualHead(nn.Module):
         self.out = nn.Linear(in_dim, out_dim)
 
     def forward(self, x: Tensor) -> HeadOutput:
-        """From x (B, in_dim)."""
+        """Return the head's output for x (B, in_dim)."""
         hidden = F.relu(self.proj1(x))
         refined = self.proj2(dropout(hidden, self.rate, self.training)) + x
         return HeadOutput(hidden, refined, self.out(refined))
 
 
 class CodeFusion(nn.Module):
-    """[feature ; code] -> Linear, per modality, back to the feature's width (related code)."""
+    """Linear layer on [feature ; code], per modality, back to the feature's width (related code)."""
 
     def __init__(self, modalities: tuple[str, ...], feature_dim: int, code_dim: int) -> None:
         super().__init__()
@@ -50,15 +50,15 @@ class CodeFusion(nn.Module):
 
 
 class FeatureOnly(nn.Module):
-    """What stands in for :class:`CodeFusion` without a dictionary: the feature alone."""
+    """Replacement for :class:`CodeFusion` without a dictionary: the feature alone."""
 
     def forward(self, features: Mapping[str, Tensor], codes: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The features."""
+        """Return the features unchanged."""
         return dict(features)
 
 
 class Gate(nn.Module):
-    """sigmoid(W x), which the authors' code puts in the place of x (``replace``); ``multiply`` gates x with it instead."""
+    """Gate sigmoid(W x), which replaces x in the authors' code (``replace``) or multiplies x (``multiply``)."""
 
     def __init__(self, width: int, kind: Literal["replace", "multiply"]) -> None:
         super().__init__()

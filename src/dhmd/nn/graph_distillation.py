@@ -21,7 +21,7 @@ PRIOR_TEMPERATURE = 0.25
 
 
 class EdgeWeights(NamedTuple):
-    """See ``dhmd.outputs.Edges``: learned w (B, E) or None, the weight of each distance (B, E), prior (E,) or None."""
+    """Fields of ``dhmd.outputs.Edges``: learned w (B, E) or None, the weight of each distance (B, E), prior (E,) or None."""
 
     weights: Tensor | None
     distillation: Tensor
@@ -29,18 +29,18 @@ class EdgeWeights(NamedTuple):
 
 
 def edge_prior(modalities: tuple[str, ...], named: Mapping[str, float], groups: int = 1) -> Tensor:
-    """The prior softmax(v / 0.25), v from a map "teacher->student: value", 0 where an edge is not named.
+    """Return the prior softmax(v / 0.25), v from a map "teacher->student: value", 0 for an edge that is not named.
 
     Args:
-        modalities: names, in order.
+        modalities: names of the modalities, in order.
         named: the map.
-        groups: 1 for a softmax over all edges, the number of modalities for one over each student's.
+        groups: 1 for a softmax over all edges, the number of modalities for one over each student's edges.
 
     Returns:
         (E,) in the order of ``dhmd.batch.edge_pairs``.
 
     Raises:
-        ValueError: a name that is no edge, or a value that is no finite number.
+        ValueError: a name is no edge, or a value is no finite number.
     """
     names = [f"{teacher}->{student}" for teacher, student in edge_pairs(modalities)]
     if unknown := sorted(set(named) - set(names)):
@@ -52,10 +52,10 @@ def edge_prior(modalities: tuple[str, ...], named: Mapping[str, float], groups: 
 
 
 def prior_of_text(text: str) -> dict[str, float]:
-    """The map that a text like ``language->vision: 1, language->gesture: 0.5`` writes; ``uniform`` writes the empty one.
+    """Return the map that a text like ``language->vision: 1, language->gesture: 0.5`` writes; ``uniform`` writes the empty one.
 
     Raises:
-        ValueError: something else than "teacher->student: number", or an edge that is there twice.
+        ValueError: a part is not "teacher->student: number", or an edge occurs twice.
     """
     named: dict[str, float] = {}
     for part in [] if text.strip() == "uniform" else text.split(","):
@@ -77,7 +77,7 @@ def prior_of_text(text: str) -> dict[str, float]:
 
 
 def grouped_softmax(scores: Tensor, groups: int) -> Tensor:
-    """Softmax within each of ``groups`` equal runs of the last axis."""
+    """Apply softmax within each of ``groups`` equal runs of the last axis."""
     return scores.reshape(*scores.shape[:-1], groups, -1).softmax(dim=-1).reshape(scores.shape)
 
 
@@ -87,12 +87,12 @@ class GraphDistillationUnit(nn.Module):
     z_m = [W_logit logit_m ; W_repr repr_m]; the score of student j <- teacher i is W_edge [z_j ; z_i]; w = softmax(score / 8).
 
     Args:
-        modalities: names, in order.
+        modalities: names of the modalities, in order.
         logit_dim: width of a logit.
         repr_dim: H.
         width: g.
         edges: ``learned`` w with the prior added (W = w + p); ``fixed``, the prior alone; ``uniform``, 1 / E each.
-        softmax_over: ``all`` edges together (authors' code), or those of each ``student``, which then sum to 1; the prior likewise.
+        softmax_over: ``all`` edges together (authors' code), or the edges of each ``student``, which then sum to 1; the prior likewise.
         prior: map "teacher->student: value" (empty: uniform), or None for none: then W = w.
     """
 

@@ -1,4 +1,4 @@
-"""Sinusoidal positions of frames, as the authors have them."""
+"""Sinusoidal positions of frames, as in the authors' code."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 
 
 def position_vectors(index: Tensor, width: int) -> Tensor:
-    """Sinusoidal positions: sine half, then cosine half, frequencies 10000^(-i / (width / 2 - 1)).
+    """Return sinusoidal positions: sine half, then cosine half, frequencies 10000^(-i / (width / 2 - 1)).
 
     Args:
         index: (B, T, ...) long, counted from 1; 0 is padding and gets the zero vector.
-        width: D; an odd one is padded with a zero.
+        width: width D; an odd one is padded with a zero.
 
     Returns:
-        index.shape + (D,).
+        Positions of shape index.shape + (D,).
     """
     if torch.compiler.is_compiling():  # a graph for sequences of any length holds no table
         return _sinusoids(index, width) * (index != 0).unsqueeze(-1)

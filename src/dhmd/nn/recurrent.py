@@ -9,8 +9,8 @@ from torch import Tensor, nn
 class MaskedLSTM(nn.Module):
     """An LSTM layer that reads each sample's real frames only, so that padding makes no difference.
 
-    The two directions are two `torch.nn.LSTM`: the second reads each sample's real frames from its last to its first. Nothing depends on
-    what lengths a batch has, as `torch.export` wants it, where packed sequences do; torch 2.13 exports an LSTM for one padded length.
+    The two directions are two `torch.nn.LSTM`: the second reads each sample's real frames from its last to its first. Unlike with packed
+    sequences, nothing depends on the lengths in a batch, as `torch.export` requires; torch 2.13 exports an LSTM for one padded length.
 
     Args:
         in_dim: width of a frame.
@@ -18,7 +18,7 @@ class MaskedLSTM(nn.Module):
         bidirectional: whether there is a second direction.
 
     Attributes:
-        out_dim: width of what comes out, h or 2 h.
+        out_dim: width of the output, h or 2 h.
     """
 
     def __init__(self, in_dim: int, hidden: int, bidirectional: bool = False) -> None:
@@ -32,11 +32,11 @@ class MaskedLSTM(nn.Module):
 
         Args:
             x: sequences; the real frames of a sample are contiguous.
-            mask: (B, T) True where a frame is real; None when all are.
+            mask: (B, T) True where a frame is real; None if all are.
 
         Returns:
-            The states (B, T, out_dim) with each frame where it was, 0 where it is not real, and the final states (B, out_dim), forward
-            then backward, 0 for a sample without a real frame.
+            The states (B, T, out_dim) in the order of the frames, 0 for frames that are not real; and the final states (B, out_dim),
+            forward then backward, 0 for a sample without a real frame.
         """
         if mask is None:
             mask = x.new_ones(x.shape[:2], dtype=torch.bool)
@@ -57,7 +57,7 @@ class MaskedLSTM(nn.Module):
 
 
 class RecurrentEncoder(nn.Module):
-    """A sequence as one vector: Linear(dropout(h)), h the final states of an LSTM over the real frames.
+    """Encoder of a sequence to one vector: Linear(dropout(h)), h the final states of an LSTM over the real frames.
 
     Args:
         in_dim: width of a frame.

@@ -15,7 +15,7 @@ class _Sparsemax(torch.autograd.Function):
         ordered = x.sort(dim=-1, descending=True).values
         sums = ordered.cumsum(dim=-1) - 1
         rank = torch.arange(1, x.shape[-1] + 1, device=x.device, dtype=x.dtype)
-        size = (rank * ordered > sums).sum(dim=-1, keepdim=True).clamp(min=1)  # 0 for NaN only, which comes out as NaN
+        size = (rank * ordered > sums).sum(dim=-1, keepdim=True).clamp(min=1)  # 0 for NaN only, which remains NaN
         threshold = sums.gather(-1, size - 1) / size
         return (x - threshold).clamp(min=0)
 

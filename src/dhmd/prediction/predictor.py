@@ -1,4 +1,4 @@
-"""`dhmd.load`: a trained network that takes raw features and gives predictions, edges and dictionary entries as numpy arrays."""
+"""The predictor behind `dhmd.load`: a trained network from raw features to predictions, edges and dictionary entries as numpy arrays."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Predictor:
     """A run's network at its best epoch; made by `dhmd.load`.
 
     Attributes:
-        spec: the features it was trained on.
-        modalities: those whose features it reads; language is not among them where a text encoder reads tokens.
+        spec: specification of the features it was trained on.
+        modalities: modalities whose features it reads; without language if a text encoder reads tokens.
         needs_tokens: whether it reads tokens or texts.
         fixed_lengths: whether sequences must have the lengths of ``spec``, because heads are flattened.
-        config: the run's configuration, plain.
-        feature_set: in words, what it was trained on.
+        config: the run's configuration in plain types.
+        feature_set: description of the features it was trained on.
     """
 
     def __init__(self, trained: LoadedNetwork, device: torch.device | str = "cpu") -> None:
@@ -58,17 +58,17 @@ class Predictor:
         batch_size: int = 64,
         **features: Any,
     ) -> Prediction:
-        """Predict samples of raw features, as they lie in a feature file; the run's standardisation is applied here.
+        """Predict samples from raw features as in a feature file; the run's standardisation is applied here.
 
         Args:
             batch: the samples, or None to give them as arrays.
             tokens: (N, 3, T) ids, mask, segments, for a run with a text encoder.
             texts: N sentences in place of tokens.
-            batch_size: samples computed together.
+            batch_size: number of samples computed together.
             **features: one (N, T_m, d_m) array a modality; frames of zeros at both ends are padding.
 
         Raises:
-            DataError: a modality is missing, features are not those the run was trained on, or there are NaN or infinite values and the
+            DataError: a modality is missing, features differ from those the run was trained on, or there are NaN or infinite values and the
                 run's ``data.non_finite`` is ``error``.
         """
         if batch is None:
@@ -95,15 +95,15 @@ class Predictor:
         )
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], tokens: tuple[int, ...] | None, where: str = "the samples") -> None:
-        """Compare shapes with what the run was trained on.
+        """Compare shapes with those of the data that the run was trained on.
 
         Args:
             shapes: (N, T_m, d_m) by modality.
-            tokens: (N, 3, T), None without.
-            where: what to name in messages.
+            tokens: shape (N, 3, T) of the tokens; None without.
+            where: name of the input, for messages.
 
         Raises:
-            DataError: they do not fit; the message says which feature set the run was trained on.
+            DataError: the shapes do not fit; the message says which feature set the run was trained on.
         """
         do = f"give the features that the run was trained on: {self.feature_set}"
         if not next(iter(shapes.values()), tokens or (0,))[0]:
@@ -127,11 +127,11 @@ class Predictor:
 
     @property
     def vocabulary(self) -> int:
-        """The number of word pieces of its text encoder; 0 without one."""
+        """Number of word pieces of its text encoder; 0 without one."""
         return int(self._trained.text_encoder.model.config.vocab_size) if self.needs_tokens else 0  # type: ignore[union-attr, arg-type]
 
     def tokens_of(self, texts: Sequence[str]) -> Array:
-        """Token ids, mask and segments (N, 3, T) of sentences, by the run's tokenizer.
+        """Return token ids, mask and segments (N, 3, T) of sentences, by the run's tokenizer.
 
         Raises:
             DataError: the tokenizer cannot be loaded.
@@ -149,11 +149,11 @@ class Predictor:
             tokens = self.tokens_of(texts)
         read = {m: features[m] for m in self.modalities if m in features}
         if not self.modalities and tokens is not None:
-            read = {LANGUAGE: np.zeros((len(tokens), 1, 1))}  # a batch has features; the text encoder puts its own in their place
+            read = {LANGUAGE: np.zeros((len(tokens), 1, 1))}  # a batch needs features; the text encoder replaces them by its own
         tensors = {m: _tensor(m, x, torch.float32) for m, x in read.items()}
         if odd := next((m for m, x in tensors.items() if x.ndim != 3), None):
             raise ValueError(f"{odd}: features must be (B, T, d), found shape {tuple(tensors[odd].shape)}")
-        return FeatureBatch(  # not from_arrays: NaN and infinite values are the run's policy's to judge
+        return FeatureBatch(  # not from_arrays: the run's policy decides on NaN and infinite values
             features=tensors,
             masks={m: real_frames(x) for m, x in tensors.items()},
             tokens=_tensor("tokens", tokens, torch.long) if self.needs_tokens and tokens is not None else None,
@@ -173,14 +173,14 @@ def _tensor(name: str, values: Any, dtype: torch.dtype) -> Tensor:
 
 
 def load(run: str | Path, device: str = "cpu") -> Predictor:
-    """A run's network, ready to predict; its data is not needed.
+    """Return a run's network, ready to predict; the run's data is not needed.
 
     Args:
         run: the run folder.
-        device: where to compute, as torch names it.
+        device: device to compute on, as torch names it.
 
     Raises:
-        RunError: no run is there, it has no checkpoint, or that does not fit its configuration.
+        RunError: the folder holds no run, or the checkpoint is missing or does not fit the run's configuration.
         UsageError: the device cannot be used.
     """
     where = usable_device(device)
@@ -196,12 +196,12 @@ def _rows(batch: FeatureBatch, at: slice) -> FeatureBatch:
 
 
 def _feature_set(run: RunFolder, spec: FeatureSpec) -> str:
-    """The data of a run in words: name, file, widths."""
+    """Return a description of the data of a run: name, file, widths."""
     try:
         data = run.description()
         source = (data["source"] or {}).get("name")
         name = f"{data['name']} ({source})" if source else str(data["name"])
-    except (RunError, KeyError, TypeError, AttributeError):  # the widths are what counts
+    except (RunError, KeyError, TypeError, AttributeError):  # only the widths must agree
         name = "its data"
     widths = ", ".join(f"{m} {spec.lengths[m]} x {d}" for m, d in spec.dims.items())
     return f"{name}, frames x features: {widths}"

@@ -1,4 +1,4 @@
-"""What a run says of samples, as numpy arrays."""
+"""Predictions of a run as numpy arrays."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a run says of N samples.
+    """Predictions, edges and activations of a run for N samples.
 
     Attributes:
-        prediction: (N, out_dim): the value of a regression; of a binary task the logit of class 1; else a logit a class.
-        unimodal: (N, out_dim) by space and modality, or by modality for a network without spaces; empty where it has no unimodal heads.
-        edges: by space; ``weights`` (N, E) in the order of ``pairs`` (teacher, student), None where edges are not learned. Empty
-            without the units.
-        activations: (N, K) by space and modality, a sample's use of the dictionary's entries. Empty without dictionaries.
+        prediction: (N, out_dim): the value of a regression, the logit of class 1 of a binary task, or a logit for each class.
+        unimodal: (N, out_dim) by space and modality, or by modality for a network without spaces; empty without unimodal heads.
+        edges: edges of each space; ``weights`` (N, E) in the order of ``pairs`` (teacher, student), None if edges are not learned.
+            Empty without units.
+        activations: activations (N, K) of the dictionary's entries by space and modality. Empty without dictionaries.
     """
 
     prediction: Array
@@ -42,7 +42,7 @@ class Prediction:
 
     @property
     def active(self) -> dict[str, dict[str, list[Array]]]:
-        """By space and modality, for each of the N samples the numbers of the entries it uses (activation above 0), the most used first."""
+        """Numbers of the active entries (activation above 0) of each of the N samples, most active first, by space and modality."""
         return {space: {m: [_used(a) for a in rows] for m, rows in found.items()} for space, found in self.activations.items()}
 
 

@@ -1,4 +1,4 @@
-"""Samples to predict, as they come from a pickle, a store or a folder of arrays: no labels, any splits."""
+"""Samples to be predicted, from a pickle, a store or a folder of arrays: without labels, with any splits."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Samples:
     """The samples of one split.
 
     Attributes:
-        where: the file and split, for messages.
+        where: name of the file and split, for messages.
         path: the file or folder.
-        split: its name; empty without.
-        keys: under which key of the file, or in which file of the folder, a modality lies.
-        ids: N names.
-        features: per modality (N, T_m, d_m) float32, memory-mapped where they come from a disk.
+        split: name of the split; empty without one.
+        keys: key in the file, or file in the folder, of each modality.
+        ids: N ids.
+        features: per modality (N, T_m, d_m) float32, memory-mapped if they lie on a disk.
         real: per modality (N, 2), the first real frame and the one after the last.
         tokens: (N, 3, T) ids, mask, segments; None without.
         texts: N sentences; None without.
@@ -48,22 +48,22 @@ class Samples:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """(N, T_m, d_m) by modality."""
+        """Shape (N, T_m, d_m) of the features by modality."""
         return {m: x.shape for m, x in self.features.items()}
 
     def place(self, modality: str, row: int) -> tuple[Path | str, str, str]:
-        """The file, the place in it, and the sample, in words for messages."""
+        """Return the file, the key in it and the sample, as text for messages."""
         name = self.ids[row]
         file, key = feature_place(self.path or self.where, self.split, self.keys.get(modality, modality), name)
         return file, key, f"sample {name!r}"
 
     def batches(self, size: int) -> Iterator[FeatureBatch]:
-        """Raw batches of at most ``size`` samples, in order."""
+        """Yield raw batches of at most ``size`` samples, in order."""
         for start in range(0, len(self), size):
             at = slice(start, min(start + size, len(self)))
             features = {m: torch.from_numpy(np.array(x[at], dtype=np.float32)) for m, x in self.features.items()}
             masks = {m: _between(torch.from_numpy(np.array(self.real[m][at])), x.shape[1]) for m, x in features.items()}
-            if not features:  # a batch has features; a text encoder puts its own in their place
+            if not features:  # a batch needs features; a text encoder replaces them by its own
                 features, masks = (
                     {LANGUAGE: torch.zeros(at.stop - start, 1, 1)},
                     {LANGUAGE: torch.ones(at.stop - start, 1, dtype=torch.bool)},
@@ -76,6 +76,6 @@ class Samples:
 
 
 def _between(ends: torch.Tensor, frames: int) -> torch.Tensor:
-    """(B, T) bool from (B, 2): True from the first real frame up to the one after the last."""
+    """Return a (B, T) bool mask from (B, 2): True from the first real frame up to the one after the last."""
     index = torch.arange(frames)
     return (index >= ends[:, :1]) & (index < ends[:, 1:])

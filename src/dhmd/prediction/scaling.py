@@ -1,4 +1,4 @@
-"""Raw features to what a run's network reads: standardised as in training, padding and unknown values 0."""
+"""Preparation of raw features for a run's network: standardised as in training, padding and unknown values 0."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Place = Callable[[str, int], tuple[Path | str, str, str]]
 
 @dataclass(frozen=True)
 class Preparation:
-    """What a run does to raw features (as `dhmd.data.dataset.FeatureDataset` does to its own).
+    """Preparation of raw features by a run (as `dhmd.data.dataset.FeatureDataset` prepares its own).
 
     Attributes:
         scaling: mean and deviation by modality over the training split; empty where features stay raw.
@@ -30,15 +30,15 @@ class Preparation:
 
     @classmethod
     def of_run(cls, data_state: Mapping[str, Any] | None, data_config: Mapping[str, Any]) -> Preparation:
-        """From what a checkpoint keeps of the data module, and the configuration of that."""
+        """Return the preparation of a run, from the checkpoint's state and the configuration of the data module."""
         return cls(scaling_of(data_state or {}), data_config["non_finite"])
 
     def check(self, features: Mapping[str, Tensor], where: Place | None = None) -> None:
-        """Refuse what the run's policy refuses.
+        """Raise an error for values that the run's policy refuses.
 
         Args:
             features: raw (N, T_m, d_m) by modality.
-            where: for messages, the name of the file and of the place in it, and of the sample, by modality and row; None for arrays.
+            where: function from modality and row to the names of the file, the key and the sample, for messages; None for arrays.
 
         Raises:
             DataError: there are NaN or infinite values and the policy is ``error``.
@@ -60,7 +60,7 @@ class Preparation:
             )
 
     def __call__(self, batch: FeatureBatch, modalities: tuple[str, ...]) -> FeatureBatch:
-        """The batch with the features of these modalities prepared; whatever else there is stays as it is."""
+        """Return the batch with the features of these modalities prepared; everything else is unchanged."""
         return replace(batch, features={**batch.features, **{m: self._one(m, batch.features[m], batch.masks[m]) for m in modalities}})
 
     def _one(self, modality: str, x: Tensor, mask: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""The command ``dhmd probe``: the embedded corpus' planted truth in what networks learned."""
+"""The command ``dhmd probe``: the planted truth of the embedded corpus in trained networks."""

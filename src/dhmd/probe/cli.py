@@ -1,4 +1,4 @@
-"""The command ``dhmd probe``: what networks trained on the embedded corpus learned of what was planted in it."""
+"""The command ``dhmd probe``: the planted truth that networks learned from the embedded corpus."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ QUESTIONS = ("readability", "edges", "heads", "activations", "stages")
 
 
 def measure_runs(folders: Sequence[Path]) -> tuple[list[Measured], dict[str, str]]:
-    """The numbers of every finished run among and below the folders, and why each of the others has none.
+    """Return the numbers of every finished run among and below the folders, and the reason why each other run has none.
 
     Raises:
         RunError: a folder is missing or holds no run, no run has finished, or one was not trained on the embedded corpus.
@@ -35,7 +35,7 @@ def measure_runs(folders: Sequence[Path]) -> tuple[list[Measured], dict[str, str
     missing = {run_label(folder): reason for folder, reason in failed.items()}
     if not runs:
         raise RunError("no finished run:\n" + "\n".join(f"  {name}: {reason}" for name, reason in missing.items()))
-    options = [options_of(run) for run in runs]  # all are looked at before the first is asked
+    options = [options_of(run) for run in runs]  # all folders are checked before the first run is measured
     planted: dict[str, Planted] = {}
     measured = []
     with progress("probing", len(runs), "runs") as advance, _no_warnings():
@@ -49,7 +49,7 @@ def measure_runs(folders: Sequence[Path]) -> tuple[list[Measured], dict[str, str
 
 
 def tables_of(measured: Sequence[Measured]) -> dict[str, str]:
-    """The markdown of every question, by name.
+    """Return the markdown tables of every question, by name.
 
     Raises:
         RunError: there is no run.
@@ -61,7 +61,7 @@ def tables_of(measured: Sequence[Measured]) -> dict[str, str]:
 
 
 def write_answers(measured: Sequence[Measured], folder: Path) -> None:
-    """Write the record, a csv a question and the figures.
+    """Write the record, a csv file for each question, and the figures.
 
     Raises:
         OSError: the folder cannot be written.
@@ -75,7 +75,7 @@ def write_answers(measured: Sequence[Measured], folder: Path) -> None:
 
 
 def check_document(document: Path, measured: Sequence[Measured]) -> list[str]:
-    """See that the tables between a document's markers are what the numbers give; the names of those it has.
+    """Check the tables between a document's markers against the numbers, and return the names of its tables.
 
     Raises:
         RunError: a line differs.
@@ -95,17 +95,17 @@ def probe(
     update: Path | None = None,
     check: Path | None = None,
 ) -> None:
-    """Print the answers of runs, or of a record of them, and write what is asked for.
+    """Print the answers for runs, or for a record of runs, and write the requested files.
 
     Args:
         runs: run folders, or folders of run folders.
         output: folder for csv files, figures and the record.
-        record: file of the runs' numbers: written, or read where no run is given.
+        record: file of the runs' numbers, which is written, or read if no run is given.
         update: document to write the tables into, between its markers.
-        check: document whose tables must be what ``record`` says; nothing is measured then.
+        check: document whose tables must agree with ``record``; nothing is measured then.
 
     Raises:
-        UsageError: options that do not go together, a document without markers, a place that cannot be written.
+        UsageError: options contradict each other, a document has no markers, or a path cannot be written.
         RunError: see `measure_runs` and `check_document`.
     """
     if check is not None:
@@ -140,7 +140,7 @@ def probe(
 
 @contextmanager
 def _no_warnings() -> Iterator[None]:
-    """What the corpus warns of (the -inf planted in its audio) was said when the runs were trained."""
+    """Silence the corpus's warnings (about the -inf planted in its audio), which were shown when the runs were trained."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -150,7 +150,7 @@ def _no_warnings() -> Iterator[None]:
 
 
 def _marked(document: Path) -> list[str]:
-    """The questions whose markers a document holds."""
+    """Return the questions whose markers a document holds."""
     text = document.read_text(encoding="utf-8") if document.is_file() else ""
     names = [name for name in QUESTIONS if f"<!-- probe:{name} -->" in text]
     if not names:

@@ -1,4 +1,4 @@
-"""Answers as figures: one dot a number, a bar for its 95 % interval over seeds, a row for each thing it is about."""
+"""Figures of the answers: one dot a number, a bar for its 95 % interval over seeds, a row for each subject."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _Place = Literal["outside lower center", "outside lower left", "outside lower ri
 
 
 class Dot(NamedTuple):
-    """A number to draw; hollow ones are controls."""
+    """A number to draw; hollow dots are controls."""
 
     mean: float
     interval: Interval | None
@@ -39,9 +39,9 @@ def draw(answers: Mapping[str, Answer], groups: Sequence[Group], folder: Path) -
     """Write each question's figure as png and svg; a question without numbers to draw has none.
 
     Args:
-        answers: by name, of `dhmd.probe.questions.ask`.
-        groups: all of them, in the order of the tables.
-        folder: where to.
+        answers: answers by name, from `dhmd.probe.questions.ask`.
+        groups: all groups, in the order of the tables.
+        folder: the output folder.
 
     Raises:
         OSError: the folder cannot be written.
@@ -187,7 +187,7 @@ def _pairs(answer: Answer) -> list[tuple[Group, Group]]:
 
 
 def _dots(answer: Answer, group: Group, places: Iterable[tuple[str, ...]], styles: Sequence[tuple[str, str, bool, str]]) -> list[Dot]:
-    """The numbers there are at these places, each in its style: colour, label, hollow, marker."""
+    """Return the dots of the numbers that exist, each in its style: colour, label, hollow, marker."""
     found = [(answer.value(group, *place), style) for place, style in zip(places, styles, strict=True)]
     return [Dot(v.over_seeds.mean, v.over_seeds.interval, *style) for v, style in found if v is not None]
 
@@ -195,7 +195,7 @@ def _dots(answer: Answer, group: Group, places: Iterable[tuple[str, ...]], style
 def _forest(
     axes: Axes, rows: Mapping[str, Sequence[Dot]], title: str, zero: float | None, *, names: bool = True, spread: float = 0.7
 ) -> None:
-    """A row a name, from the top; the dots of a row one below the other."""
+    """Draw a row a name, from the top; the dots of a row are one below the other."""
     if zero is not None:
         axes.axvline(zero, color="#999999", linewidth=0.8)
     for i, dots in enumerate(rows.values()):
@@ -216,7 +216,7 @@ def _forest(
 
 
 def _legend(figure: Figure, panels: Iterable[Axes], title: str = "", place: _Place = "outside lower center") -> None:
-    """One entry a label, below all panels."""
+    """Draw one legend for all panels, below them."""
     entries: dict[str, Artist] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -231,7 +231,7 @@ def _metrics(keys: Iterable[str]) -> list[str]:
 
 
 def _scaled(dots: Sequence[Dot], metric: str) -> list[Dot]:
-    """Shares in percentage points."""
+    """Return shares in percentage points."""
     factor = 1.0 if metric in NOT_A_SHARE else 100.0
     return [
         d._replace(mean=factor * d.mean, interval=d.interval and Interval(factor * d.interval.low, factor * d.interval.high)) for d in dots

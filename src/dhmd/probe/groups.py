@@ -1,4 +1,4 @@
-"""Runs that differ by seed alone, what each group says over its seeds, and two groups compared seed by seed."""
+"""Groups of runs that differ by seed alone, their numbers over seeds, and paired comparisons of two groups."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dhmd.evaluation.statistics import Difference, Summary, holm, paired_differe
 from dhmd.probe.measure import Measured
 
 Where = tuple[str, ...]
-"""What a number is about, one word a column of its question's table."""
+"""Subject of a number, one word for each column of its question's table."""
 Derive = Callable[[Measured], Mapping[Where, float]]
-"""A question's numbers of one run."""
+"""Function from a run to its numbers for a question."""
 
-FULL = "full"  # what tables call a group without an ablation
+FULL = "full"  # name in tables of a group without an ablation
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Group:
     """Runs of one configuration, one a seed, by seed.
 
     Attributes:
-        name: as tables have it: the ablation, with what else tells it apart.
-        runs: by rising seed.
+        name: name in tables: the ablation, and whatever else distinguishes it.
+        runs: the runs by rising seed.
     """
 
     name: str
@@ -30,12 +30,12 @@ class Group:
 
     @property
     def first(self) -> Measured:
-        """Stands for what all have in common."""
+        """The first run, which represents the properties that all runs share."""
         return self.runs[0]
 
     @property
     def reliability(self) -> Mapping[str, float]:
-        """Planted, by modality."""
+        """Planted reliability, by modality."""
         return self.first.reliability
 
 
@@ -50,7 +50,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Contrast:
-    """``group`` minus ``other`` over the seeds both have; ``adjusted`` is p by Holm within the family."""
+    """Difference ``group`` minus ``other`` over the seeds both have; ``adjusted`` is p corrected by Holm within the family."""
 
     group: Group
     other: Group
@@ -60,7 +60,7 @@ class Contrast:
 
 
 def grouped(measured: Iterable[Measured]) -> list[Group]:
-    """Group runs by configuration; of a seed that is there twice the last by folder name counts. Groups without ablation come first."""
+    """Group runs by configuration, groups without an ablation first; of two runs with one seed, the last by folder name counts."""
     found: dict[tuple[str, str, str, str], dict[int, Measured]] = {}
     for one in sorted(measured, key=lambda m: m.run):
         found.setdefault((one.data, one.model, one.ablation, one.configuration), {})[one.seed] = one
@@ -78,7 +78,7 @@ def grouped(measured: Iterable[Measured]) -> list[Group]:
 
 
 def over_seeds(groups: Iterable[Group], derive: Derive) -> list[Value]:
-    """Every number of a question that all runs of a group have."""
+    """Return every number of a question that all runs of a group have, over its seeds."""
     values = []
     for group in groups:
         found = [derive(run) for run in group.runs]
@@ -87,7 +87,7 @@ def over_seeds(groups: Iterable[Group], derive: Derive) -> list[Value]:
 
 
 def contrasts(pairs: Iterable[tuple[Group, Group]], derive: Derive, family: Callable[[Where], object]) -> list[Contrast]:
-    """The first minus the second of each pair, seed by seed, on every number both have; p by Holm within a family of numbers."""
+    """Return the first group minus the second of each pair, seed by seed, on every common number; p is by Holm within a family."""
     found = []
     for a, b in pairs:
         of_a, of_b = ({run.seed: derive(run) for run in group.runs} for group in (a, b))
@@ -107,7 +107,7 @@ def contrasts(pairs: Iterable[tuple[Group, Group]], derive: Derive, family: Call
 
 
 def with_reference(groups: Sequence[Group]) -> list[tuple[Group, Group]]:
-    """Each ablation behind the one group of its corpus, model and data name that lacks nothing; none where there is not exactly one."""
+    """Pair each ablation with the one complete group of its corpus, model and data name; none unless there is exactly one."""
     pairs = []
     for group in groups:
         alike = [g for g in groups if not g.first.ablation and (g.first.corpus, g.first.model) == (group.first.corpus, group.first.model)]
@@ -117,7 +117,7 @@ def with_reference(groups: Sequence[Group]) -> list[tuple[Group, Group]]:
 
 
 def exchanged(groups: Sequence[Group]) -> list[tuple[Group, Group]]:
-    """Pairs of groups of one model and ablation whose corpora differ in reliability."""
+    """Return pairs of groups of one model and ablation whose corpora differ in reliability."""
     return [
         (a, b)
         for i, a in enumerate(groups)
@@ -127,7 +127,7 @@ def exchanged(groups: Sequence[Group]) -> list[tuple[Group, Group]]:
 
 
 def in_detail(groups: Sequence[Group]) -> list[Group]:
-    """The groups that lack nothing, or all where there are none such."""
+    """Return the complete groups (without an ablation), or all groups if there are none."""
     return [g for g in groups if not g.first.ablation] or list(groups)
 
 

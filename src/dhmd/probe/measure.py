@@ -1,4 +1,4 @@
-"""The numbers of one run: what its network shows of the planted truth, and the network before training beside it.
+"""Numbers of one run: the planted truth that its network shows, beside the network before training.
 
 Each number has a path: ``readability/TARGET/SOURCE/MODALITY``, ``content/...`` likewise, ``oracle/TARGET``,
 ``edges/SPACE/TEACHER->STUDENT`` and ``prior/...`` likewise, ``heads/SPACE/MODALITY/METRIC``,
@@ -38,28 +38,28 @@ Summaries = dict[tuple[str, str, str], Array]
 """(kind, space, modality) to (N, F); kind is ``part``, ``pooled`` or ``activations``."""
 
 KINDS = {"decoupled": "part", "embeddings": "pooled", "activations": "activations"}
-"""Kinds of arrays that are read, and what the record calls them."""
+"""Kinds of arrays that are read, and their names in the record."""
 
 METRICS = ("acc2_non_zero", "acc2", "accuracy", "f1_macro", "mae", "corr")
-"""The metrics asked for, of those the task has."""
-BATCH = 256  # in evaluation a clip's outputs do not hang on the others of its batch
-DIGITS = 6  # of every number, so that what is shown at once and what is shown from a record is the same
+"""Metrics that are recorded, if the task has them."""
+BATCH = 256  # in evaluation mode, a clip's outputs do not depend on the others of its batch
+DIGITS = 6  # digits of every number, so that results shown directly and from a record agree
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One run in numbers; every field is plain JSON.
+    """Numbers of one run; every field is plain JSON.
 
     Attributes:
         run: the last two names of its folder.
         model: network preset.
         ablation: preset, "" without one.
-        seed: of the run.
+        seed: seed of the run.
         data: name of the data set.
-        corpus: SHA-256 of the corpus options, the task and what is read: runs that share it have the same test clips.
-        reliability: planted, of each modality that the run reads.
+        corpus: SHA-256 of the corpus options, the task and the modalities read: runs that share it have the same test clips.
+        reliability: planted reliability of each modality that the run reads.
         configuration: SHA-256 of the resolved configuration without seed, paths and machine.
-        metrics_sha256: of the run's metrics.json.
+        metrics_sha256: SHA-256 of the run's metrics.json.
         values: numbers by path.
     """
 
@@ -75,12 +75,12 @@ class Measured:
     values: Mapping[str, float]
 
     def __post_init__(self) -> None:
-        """Bring the numbers into the order of the record, so that tables are the same from runs and from it."""
+        """Sort the numbers in the order of the record, so that tables from runs and from the record agree."""
         object.__setattr__(self, "values", flattened(nested(self.values), "/"))
 
 
 def nested(values: Mapping[str, float]) -> dict[str, Any]:
-    """Numbers by path as objects in objects."""
+    """Return numbers by path as nested objects."""
     tree: dict[str, Any] = {}
     for path, value in values.items():
         *parents, leaf = path.split("/")
@@ -92,21 +92,21 @@ def nested(values: Mapping[str, float]) -> dict[str, Any]:
 
 
 def measure(run: Run, options: SyntheticOptions, planted: Planted) -> Measured:
-    """Ask one finished run everything.
+    """Return all numbers of one finished run.
 
     Args:
-        run: on the corpus of ``options``.
-        options: of the corpus.
-        planted: what was planted in its test split.
+        run: a run on the corpus of ``options``.
+        options: options of the corpus.
+        planted: planted truth of its test split.
 
     Raises:
-        RunError: the run has no checkpoint, or its test split is not this one.
+        RunError: the run has no checkpoint, or its test split differs from ``planted``.
         DataError: the corpus cannot be written to the cache.
     """
     check_same(run, planted)
     loaded = load_run(run.path)
     loaded.data.batch_size = BATCH
-    names = loaded.data.store.modalities  # some of the corpus's, where data.modalities chooses
+    names = loaded.data.store.modalities  # some of the corpus's modalities, if data.modalities selects
     planted = replace(planted, private={m: planted.private[m] for m in names})
     trained = summaries(loaded.network, whole_split(loaded.data, "test"))
     before = summaries(untrained(loaded.config, loaded.module.spec), whole_split(loaded.data, "test"))
@@ -135,7 +135,7 @@ def measure(run: Run, options: SyntheticOptions, planted: Planted) -> Measured:
 
 
 def untrained(config: Mapping[str, Any], spec: FeatureSpec) -> nn.Module:
-    """The network of a run as it was before its first step: the same seed draws the same weights."""
+    """Return the network of a run as it was before its first step: the same seed draws the same weights."""
     with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(config["seed"])
         network: nn.Module = build_module(config, instantiate(config["text_encoder"], "text_encoder"), spec).network
@@ -143,10 +143,10 @@ def untrained(config: Mapping[str, Any], spec: FeatureSpec) -> nn.Module:
 
 
 def summaries(network: nn.Module, batches: Iterable[FeatureBatch]) -> Summaries:
-    """Return one row a clip of what a network makes of each modality, in evaluation mode, from the arrays of its outputs.
+    """Return one row a clip of a network's arrays of each modality, in evaluation mode.
 
-    ``part``: mean over the real frames of c_m (homogeneous) and s_m (heterogeneous), both of width d; ``pooled``: what enters fusion;
-    ``activations``: of the dictionary. What a network does not have is absent.
+    ``part`` is the mean over the real frames of c_m (homogeneous) and s_m (heterogeneous), both of width d; ``pooled`` is the feature
+    that enters fusion; ``activations`` are those of the dictionary. Arrays that a network does not have are absent.
     """
     parts: dict[tuple[str, str, str], list[Tensor]] = {}
     with torch.no_grad():
@@ -159,7 +159,7 @@ def summaries(network: nn.Module, batches: Iterable[FeatureBatch]) -> Summaries:
 
 
 def feature_means(batches: Iterable[FeatureBatch]) -> dict[str, Array]:
-    """Mean over the real frames of each modality's features as networks read them: (N, d_m)."""
+    """Return the mean over the real frames of each modality's features as networks read them: (N, d_m)."""
     parts: dict[str, list[Tensor]] = {}
     for batch in batches:
         for m, x in batch.features.items():

@@ -1,4 +1,4 @@
-"""The five questions: which numbers of a run answer each, and which groups are compared."""
+"""The five questions of the probe: the numbers of a run that answer each, and the groups that are compared."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from dhmd.probe.truth import weak
 
 T = TypeVar("T")
 MEASURES = {"readability": "read", "content": "content"}
-MEAN = "mean"  # over modalities
-WEAK = "weak heads"  # mean over those below the largest reliability
+MEAN = "mean"  # place of a mean over modalities
+WEAK = "weak heads"  # place of a mean over the modalities below the largest reliability
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What comes out of a question.
+    """Answer to a question.
 
     Attributes:
-        name: of the question, and of its files and markers.
-        columns: what the words of each number's place mean.
+        name: name of the question, and of its files and markers.
+        columns: meaning of the words of each number's subject.
         values: numbers by group.
         contrasts: differences between groups.
     """
@@ -37,7 +37,7 @@ class Answer:
     contrasts: Sequence[Contrast]
 
     def value(self, group: Group, *where: str) -> Value | None:
-        """The number of a group at a place."""
+        """Return a group's number for a subject."""
         return self._at.get((group.name, *where))
 
     @cached_property
@@ -46,7 +46,7 @@ class Answer:
 
 
 def ask(groups: Sequence[Group]) -> dict[str, Answer]:
-    """Every question, by name."""
+    """Return the answers to all questions, by name."""
     pairs = with_reference(groups)
     taught_less = [(a, b) for a, b in pairs if _taught_less(a.first, b.first)]
     asked: tuple[tuple[str, tuple[str, ...], Derive, Sequence[tuple[Group, Group]], Callable[[Where], object]], ...] = (
@@ -63,10 +63,11 @@ def ask(groups: Sequence[Group]) -> dict[str, Answer]:
 
 
 def readability(run: Measured) -> dict[Where, float]:
-    """By measure, target, source and modality: R^2 of a linear reader (``read``) and share of the source's variance (``content``).
+    """Answer how well a linear probe reads each target: R^2 (``read``) and share of the source's variance (``content``).
 
-    ``selectivity`` of the shared latent is the number of c_m minus that of s_m, of the private factors the reverse; ``untrained ...``
-    is that of the network before training, ``... gained`` the difference; ``pooled ...`` that of what enters fusion.
+    The numbers are by measure, target, source and modality. ``selectivity`` of the shared latent is the number of c_m minus that of s_m;
+    for the private factors it is the reverse. ``untrained ...`` is the number of the network before training, ``... gained`` the
+    difference, and ``pooled ...`` the number of the feature that enters fusion.
     """
     found = {(name, *where): x for kind, name in MEASURES.items() for where, x in _below(run, kind).items()}
     for measure, m in _unique((where[0], where[3]) for where in found):
@@ -83,10 +84,10 @@ def readability(run: Measured) -> dict[Where, float]:
 
 
 def edges(run: Measured) -> dict[Where, float]:
-    """Learned weights by edge, each teacher's share of them (sum over its students / sum of all), and how the shares lie to reliability.
+    """Return learned weights by edge, each teacher's share of them, and the agreement of the shares with reliability.
 
-    ``agreement`` is Kendall's tau between teachers' shares and reliability (0 where shares are equal); ``first`` is 1 where the most
-    reliable modality has the largest share, else 0.
+    A teacher's share is the sum over its students / the sum over all edges. ``agreement`` is Kendall's tau between teachers' shares and
+    reliability (0 where shares are equal); ``first`` is 1 where the most reliable modality has the largest share, else 0.
     """
     found: dict[Where, float] = {}
     for kind, names in (("edges", ("weight", "share")), ("prior", ("prior", "prior share"))):
@@ -106,7 +107,7 @@ def edges(run: Measured) -> dict[Where, float]:
 
 
 def agreement(share: Mapping[str, float], reliability: Mapping[str, float]) -> tuple[float, float]:
-    """Kendall's tau of two orders of the modalities, and whether the first of one is the first of the other (1 or 0)."""
+    """Return Kendall's tau of two orders of the modalities, and 1 if both have the same first modality, else 0."""
     tau = float(stats.kendalltau([share[m] for m in share], [reliability[m] for m in share]).statistic)
     best = [m for m in share if reliability[m] == max(reliability[n] for n in share)]
     leads = len(best) == 1 and all(share[best[0]] > share[m] for m in share if m != best[0])
@@ -114,7 +115,7 @@ def agreement(share: Mapping[str, float], reliability: Mapping[str, float]) -> t
 
 
 def heads(run: Measured) -> dict[Where, float]:
-    """Each unimodal head's own metrics, and their mean over the weak modalities."""
+    """Return each unimodal head's own metrics, and their mean over the weak modalities."""
     found = _below(run, "heads")
     behind = weak(run.reliability)
     for space in _unique(where[0] for where in found):
@@ -125,7 +126,7 @@ def heads(run: Measured) -> dict[Where, float]:
 
 
 def activations(run: Measured) -> dict[Where, float]:
-    """R^2 of a linear reader of activations by target, source, space and modality; entries in use; ``gained`` over the untrained."""
+    """Return R^2 of a linear probe of activations by target, source, space and modality; entries in use; ``gained`` over the untrained."""
     found = _below(run, "activations")
     for (target, source, space, m), x in list(found.items()):
         if source == "activations":
@@ -135,7 +136,7 @@ def activations(run: Measured) -> dict[Where, float]:
 
 
 def stages(run: Measured) -> dict[Where, float]:
-    """The test metrics of the whole network."""
+    """Return the test metrics of the whole network."""
     return _below(run, "stages")
 
 
@@ -145,7 +146,7 @@ def _below(run: Measured, kind: str) -> dict[Where, float]:
 
 
 def _with_means(found: dict[Where, float]) -> dict[Where, float]:
-    """The numbers, and their mean over modalities, the last word of their place."""
+    """Return the numbers and their mean over modalities, the last word of their subject."""
     by_place: dict[Where, list[float]] = {}
     for where, x in found.items():
         by_place.setdefault(where[:-1], []).append(x)
@@ -153,7 +154,7 @@ def _with_means(found: dict[Where, float]) -> dict[Where, float]:
 
 
 def _taught_less(a: Measured, b: Measured) -> bool:
-    """Whether a space of the first distils between its heads, and that of the second has the heads alone."""
+    """Return whether a space of the first distils between its heads, and that of the second has the heads alone."""
     taught, taught_other = ({where[0] for where in _below(run, "edges")} for run in (a, b))
     return bool(taught - taught_other & {where[0] for where in _below(b, "heads")})
 

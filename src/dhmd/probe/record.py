@@ -18,7 +18,7 @@ _AGAIN = "write the record again with `dhmd probe RUNS --record FILE`"
 
 
 def write_probe_record(path: Path, measured: Iterable[Measured]) -> None:
-    """Write the numbers of the runs as JSON, a line a run, each with the SHA-256 of its content as "digest".
+    """Write the numbers of the runs as JSON, one line a run, each with the SHA-256 of its content as "digest".
 
     Raises:
         OSError: the folder cannot be written.
@@ -31,7 +31,7 @@ def write_probe_record(path: Path, measured: Iterable[Measured]) -> None:
 
 
 def read_probe_record(path: Path) -> list[Measured]:
-    """Read back what `write_probe_record` wrote.
+    """Return the numbers that `write_probe_record` wrote.
 
     Raises:
         RunError: the file is missing, damaged, of another schema, or a run in it was edited.
@@ -52,10 +52,10 @@ def read_probe_record(path: Path) -> list[Measured]:
 
 
 def check_runs(measured: Sequence[Measured], runs: Iterable[Run]) -> None:
-    """See that a record is of these runs: the SHA-256 of every metrics.json is in both.
+    """Check that a record belongs to these runs: the SHA-256 of every metrics.json is in both.
 
     Raises:
-        RunError: the record has a run that is not there, or lacks one.
+        RunError: the record has a run that does not exist, or lacks one.
     """
     recorded = {one.metrics_sha256: one.run for one in measured}
     there = {run.metrics_sha256: run_label(run.path) for run in runs}

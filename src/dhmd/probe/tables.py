@@ -1,4 +1,4 @@
-"""Answers as markdown for people and as csv at full precision."""
+"""Tables of the answers: markdown for readers, csv at full precision."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from dhmd.probe.groups import Contrast, Group, Value, in_detail
 from dhmd.probe.questions import MEAN, WEAK, Answer
 
 _NONE = "–"
-SAME = 1e-9  # an interval narrower than this is that of something no seed changes
+SAME = 1e-9  # a narrower interval means that no seed changes the number
 SPACES = ("homogeneous", "heterogeneous")
 
 
 def to_csv(answer: Answer) -> str:
-    """One line a number: of a group (``minus`` empty) or of two groups' difference."""
+    """Return one csv line a number, of a group (``minus`` empty) or of the difference of two groups."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["data", "group", "minus", *answer.columns, "n_seeds", "mean", "std", "low95", "high95", "p", "p_holm"])
@@ -33,12 +33,12 @@ def to_csv(answer: Answer) -> str:
 
 
 def markdown(answer: Answer, groups: Sequence[Group]) -> str:
-    """The tables of a question, each under a sentence that says what it shows."""
+    """Return the markdown tables of a question, each under a sentence that describes it."""
     return "\n\n".join([caption(groups), *_TABLES[answer.name](answer, groups)]) + "\n"
 
 
 def caption(groups: Sequence[Group]) -> str:
-    """One sentence: synthetic data, seeds, and what the numbers are."""
+    """Return one sentence: synthetic data, seeds, and the meaning of the numbers."""
     names = ", ".join(dict.fromkeys(f"**{g.first.data}**" for g in groups))
     counts = sorted({len(g.runs) for g in groups})
     seeds = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else "one seed" if counts[0] == 1 else f"{counts[0]} seeds"
@@ -140,7 +140,7 @@ def _edges(answer: Answer, groups: Sequence[Group]) -> list[str]:
 
 
 def about_edges(answer: Answer, group: Group) -> bool:
-    """Whether the table of edges shows a group: nothing is taken away but, where it is, the prior; the csv file has all."""
+    """Return whether the table of edges shows a group: a complete one, or one without the prior only; the csv file has all."""
     with_prior = any(answer.value(group, space, "prior share", m) for space in SPACES for m in group.reliability)
     return not group.first.ablation or not with_prior
 
@@ -237,7 +237,7 @@ def _of(
     if found is None:
         return _NONE
     interval = found.over_seeds.interval
-    if interval is not None:  # of few seeds it may reach beyond what is possible
+    if interval is not None:  # with few seeds the interval may exceed the possible range
         interval = Interval(max(interval.low, bounds[0]), min(interval.high, bounds[1]))
     return _interval(found.over_seeds.mean, interval, written)
 

@@ -1,4 +1,4 @@
-"""What the embedded corpus planted in the clips of its test split, as targets for a linear reader."""
+"""Planted truth of the embedded corpus in the clips of its test split, as targets for a linear probe."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from dhmd.errors import RunError
 from dhmd.runs.reader import Run
 
 Array = NDArray[Any]
-WEAK_SHARE = 1e-9  # reliabilities closer than this are equal
+WEAK_SHARE = 1e-9  # closer reliabilities count as equal
 
 
 @dataclass(frozen=True)
 class Planted:
-    """The N clips of a test split.
+    """Planted truth of the N clips of a test split.
 
     Attributes:
-        ids: of the clips, in order.
-        label: (N,) as a pickle of the corpus has it.
+        ids: ids of the clips, in order.
+        label: (N,) label as in a pickle of the corpus.
         shared: (N, 8) mean of the shared latent sequence over the clip's words.
         private: per modality (N, 3), mean of its private factors over the clip's words.
         valence: (N,) the label before rounding.
@@ -41,19 +41,19 @@ class Planted:
 
     @property
     def videos(self) -> Array:
-        """(N,) the video of each clip: clips of a video share the style of their private factors."""
+        """(N,) video of each clip; clips of a video share the style of their private factors."""
         return np.array([name.split("$_$")[0] for name in self.ids])
 
     def targets(self, modality: str) -> dict[str, Array]:
-        """What may be read from a modality's features: (N,) or (N, P) by name."""
+        """Return the targets that a probe may read from a modality's features: (N,) or (N, P) by name."""
         return {"shared": self.shared, "valence": self.valence, "private": self.private[modality]}
 
 
 def options_of(run: Run) -> SyntheticOptions:
-    """The options of the corpus a run was trained on.
+    """Return the options of the corpus that a run was trained on.
 
     Raises:
-        RunError: it was trained on other data.
+        RunError: the run was trained on other data.
     """
     data = run.config.get("data") or {}
     resplit = data.get("folds") is not None or data.get("test_groups") is not None
@@ -70,13 +70,13 @@ def options_of(run: Run) -> SyntheticOptions:
 
 
 def task_of(run: Run) -> Task:
-    """What the run's labels are."""
+    """Return the task of a run's labels."""
     task: Task = run.metrics["task"]
     return task
 
 
 def plant(options: SyntheticOptions, task: Task = "regression") -> Planted:
-    """Generate the corpus again and keep what was planted in its test split."""
+    """Generate the corpus again and return the planted truth of its test split."""
     made = generate(options)
     test, truth = made.content["test"], made.truth["test"]
     label = test["regression_labels"] if task == "regression" else test["classification_labels"]
@@ -91,10 +91,10 @@ def plant(options: SyntheticOptions, task: Task = "regression") -> Planted:
 
 
 def check_same(run: Run, planted: Planted) -> None:
-    """See that the run's test split is the one that is generated now.
+    """Check that the run's test split equals the generated one.
 
     Raises:
-        RunError: its clips or labels are others.
+        RunError: its clips or labels differ.
     """
     record = run.record()
     if record.ids != planted.ids or not np.allclose(record.label, planted.label):
@@ -104,19 +104,19 @@ def check_same(run: Run, planted: Planted) -> None:
 
 
 def clip_mean(values: Array, words: Array) -> Array:
-    """Mean over each clip's words of (N, T, P), which is zero beyond them: (N, P)."""
+    """Return the mean over each clip's words of (N, T, P), which is zero beyond them: (N, P)."""
     mean: Array = values.sum(axis=1) / words[:, None]
     return mean
 
 
 def composition(truth: Truth) -> Array:
-    """Share of each planted token among a clip's tokens: (N, tokens)."""
+    """Return the share of each planted token among a clip's tokens: (N, tokens)."""
     counts = (truth.tokens[..., None] == np.arange(len(VALENCE))).sum(axis=1)
     share: Array = counts / counts.sum(axis=1, keepdims=True)
     return share
 
 
 def weak(reliability: Mapping[str, float]) -> list[str]:
-    """The modalities below the largest reliability; none where all are equal."""
+    """Return the modalities below the largest reliability; none if all are equal."""
     best = max(reliability.values())
     return [m for m, r in reliability.items() if r < best - WEAK_SHARE]

@@ -1,4 +1,4 @@
-"""What each part is worth: every configuration against its reference, as `dhmd results` compares them."""
+"""Ablations on the page: every configuration against its reference, as `dhmd results` compares them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class ForestRow:
     """A configuration against its reference.
 
     Attributes:
-        name: of the configuration.
-        seeds: that both have.
+        name: name of the configuration.
+        seeds: seeds that both have.
         mark: the interval on the common scale.
         difference: this configuration minus the reference, as text.
-        interval: of it, as text.
+        interval: interval of the difference, as text.
         p: p-value, as text.
         p_holm: after Holm's correction, as text.
         value: the difference, for sorting.
-        adjusted: the corrected p-value, for sorting; 2 where there is none.
+        adjusted: the corrected p-value, for sorting; 2 if there is none.
     """
 
     name: str
@@ -61,12 +61,12 @@ class Ablation:
     """The forests of the rows that have one reference.
 
     Attributes:
-        data: the data set, called synthetic where it is.
+        data: the data set, labelled as synthetic if it is.
         synthetic: whether the data were generated.
         reference: name of the reference.
         tests: number of comparisons that p-values are corrected for.
-        forests: one a metric.
-        remarks: what hinders a comparison or its test.
+        forests: one forest for each metric.
+        remarks: reasons why a comparison or its test is missing.
     """
 
     data: str
@@ -78,11 +78,11 @@ class Ablation:
 
 
 def ablations(found: Comparable, comparisons: Sequence[Comparison]) -> list[Ablation]:
-    """The comparisons of a set of comparable runs, by reference; none where nothing is compared.
+    """Return the comparisons of a set of comparable runs, by reference; none if nothing is compared.
 
     Args:
         found: the rows.
-        comparisons: from `dhmd.results.compare.compare`, of any tables.
+        comparisons: comparisons from `dhmd.results.compare.compare`, of any tables.
     """
     compared = comparisons_in(found.table, comparisons)
     keys = in_order(chosen(found.table, ()))

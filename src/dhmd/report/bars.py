@@ -12,12 +12,12 @@ WIDTH, HEIGHT = 420.0, 190.0
 
 
 def grouped_bars(label: str, groups: Sequence[str], values: Mapping[str, Sequence[float]], kinds: Mapping[str, str]) -> Markup:
-    """A group of bars for each class, a bar for each modality.
+    """Draw a group of bars for each class, with a bar for each modality.
 
     Args:
-        label: what is drawn, in words.
-        groups: names below the groups.
-        values: by modality, one a group.
+        label: description of the picture in words.
+        groups: names of the groups, drawn below them.
+        values: values by modality, one for each group.
         kinds: class of the style sheet by modality.
     """
     left, top, bottom = 34.0, 8.0, HEIGHT - 20

@@ -1,4 +1,4 @@
-"""From a folder to all a page says, as plain data."""
+"""Data of a page, built from a folder of runs as plain values."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from dhmd.runs.reader import Run, read_runs, run_label
 
 @dataclass(frozen=True)
 class Limits:
-    """What keeps a page small.
+    """Limits on the size of a page.
 
     Attributes:
-        details: runs shown in detail, the first of each configuration.
-        samples: samples of each of these in the browser.
+        details: number of runs shown in detail, the first of each configuration.
+        samples: number of samples in the browser for each of these runs.
         texts: whether texts of samples are on the page.
     """
 
@@ -36,23 +36,23 @@ class Limits:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything on a page.
+    """All data of a page.
 
     Attributes:
         title: name of the folder.
-        version: of dhmd.
+        version: version of dhmd.
         synthetic: "all", "some" or "none" of the finished runs are on synthetic data.
         finished: number of finished runs.
-        missing: name and reason of each of the others.
-        results: a table a set of comparable runs.
-        runs: the same, a row a run.
-        ablations: what each part is worth.
+        missing: name and reason of each other run.
+        results: one table for each set of comparable runs.
+        runs: the same tables with one row for each run.
+        ablations: comparisons of configurations with their references.
         details: runs in detail.
         left_out: names of configurations beyond the limit.
-        unreadable: runs whose arrays or history cannot be read, and why; a later seed stands for such a one.
+        unreadable: runs whose arrays or history cannot be read, and why; a later seed replaces such a run.
         differing: configuration keys that differ among the detailed runs.
-        browser: what the script reads: texts and samples of each detailed run.
-        limits: what the page was bounded by.
+        browser: input of the page's script: texts and samples of each detailed run.
+        limits: limits of the page.
     """
 
     title: str
@@ -76,13 +76,13 @@ def build(folder: Path, limits: Limits | None = None, reference: str = "", unfin
 
     Args:
         folder: a run, a sweep, or a folder of runs at any depth.
-        limits: what keeps the page small.
-        reference: words of the row that others are compared with (`dhmd.results.pairing.pairings`).
-        unfinished: runs below the folder that have not finished, by resolved path, and what they have come to.
+        limits: limits on the size of the page.
+        reference: words of the row that is the reference (`dhmd.results.pairing.pairings`).
+        unfinished: runs below the folder that have not finished, by resolved path, and their states.
 
     Raises:
-        RunError: there is no folder, no run in it, or none has finished.
-        UsageError: the reference is no row, or several.
+        RunError: the folder does not exist, holds no run, or none has finished.
+        UsageError: the reference matches no row, or several.
     """
     limits = limits or Limits()
     runs, failed = read_runs([folder])
@@ -113,7 +113,7 @@ def build(folder: Path, limits: Limits | None = None, reference: str = "", unfin
 
 
 def _details(found: Sequence[Comparable], limits: Limits) -> tuple[list[Detail], list[Run], list[str], list[tuple[str, str]]]:
-    """The first readable run of each configuration in detail, these runs, the configurations beyond the limit, and unreadable runs."""
+    """Return details of the first readable run of each configuration, these runs, configurations beyond the limit, and unreadable runs."""
     details: list[Detail] = []
     shown: list[Run] = []
     left_out, unreadable = [], []
@@ -134,13 +134,13 @@ def _details(found: Sequence[Comparable], limits: Limits) -> tuple[list[Detail],
 
 
 def _missing(failed: Mapping[Path, str], unfinished: Mapping[Path, str]) -> list[tuple[str, str]]:
-    """Name and reason of each run that is not on the page, by name."""
+    """Return the name and reason of each run that is not on the page, by name."""
     said = {run_label(run): reason.replace(f"{run}/", "").replace(f"{run}: ", "") for run, reason in failed.items()}
     return sorted({**said, **{run_label(run): reason for run, reason in unfinished.items()}}.items())
 
 
 def _browser(details: Sequence[Detail], shown: Sequence[Run], limits: Limits) -> dict[str, Any]:
-    """The samples of every run; texts stand once for all runs on the same data."""
+    """Return the samples of every run; texts are stored once for all runs on the same data."""
     texts: dict[str, dict[str, str]] = {}
     known: dict[str, dict[str, str]] = {}
     runs = {}

@@ -24,17 +24,17 @@ def report(
 
     Args:
         folder: a run, a sweep, or a folder of runs at any depth.
-        output: the page.
-        limits: what keeps the page small.
-        reference: words of the row that others are compared with (`dhmd.results.pairing.pairings`).
-        unfinished: gives the run folders at and below some folders that are not finished, by resolved path, and what they have come to.
+        output: path of the page.
+        limits: limits on the size of the page.
+        reference: words of the row that is the reference (`dhmd.results.pairing.pairings`).
+        unfinished: function from folders to the unfinished run folders at and below them, by resolved path, and their states.
 
     Returns:
-        A line about what was written.
+        A line about the page written.
 
     Raises:
         RunError: there is no finished run.
-        UsageError: a limit is out of range, the reference is no row or several, or the page cannot be written.
+        UsageError: a limit is out of range, the reference matches no row or several, or the page cannot be written.
     """
     limits = limits or Limits()
     for name, value, least in (("--details", limits.details, 1), ("--samples", limits.samples, 0)):

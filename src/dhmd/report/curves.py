@@ -14,7 +14,7 @@ _KEPT = Key("epoch kept", "kept-key")
 
 
 def loss_panel(history: Mapping[str, Array], kept: int | None) -> Panel:
-    """One picture a loss term, each on its own scale."""
+    """Draw one picture for each loss term, each on its own scale."""
     named = [name.split("/", 1)[1] for name in history if name.startswith(("train/", "validation/"))]
     terms = sorted((term for term in dict.fromkeys(named) if term not in LABELS), key=lambda term: term != "total")
     pictures = []
@@ -27,7 +27,7 @@ def loss_panel(history: Mapping[str, Array], kept: int | None) -> Panel:
 
 
 def metric_panel(history: Mapping[str, Array], kept: int | None) -> Panel:
-    """Validation metrics and the learning rate."""
+    """Draw validation metrics and the learning rate."""
     pictures = []
     for key in (key for key in LABELS if f"validation/{key}" in history):
         share = key not in NOT_A_SHARE

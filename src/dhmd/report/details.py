@@ -25,17 +25,17 @@ class Detail:
 
     Attributes:
         key: its name in the page's ids.
-        name: of its configuration, with the seed.
+        name: name of its configuration, with the seed.
         run: short name of its folder.
-        title: the same with the data, called synthetic where they are.
+        title: the same with the data, labelled as synthetic if it is.
         synthetic: whether the data were generated.
-        panels: by theme.
+        panels: panels by theme.
         usage: table of the dictionaries, None without.
-        absent: what this run does not have, and why.
-        samples: for the browser.
+        absent: name of each absent part, and the reason.
+        samples: samples for the browser.
         of: number of samples of the test split.
-        configuration: by dotted key.
-        environment: by dotted key.
+        configuration: configuration by dotted key.
+        environment: environment by dotted key.
     """
 
     key: str
@@ -53,14 +53,14 @@ class Detail:
 
 
 def detail(key: str, name: str, data: str, run: Run, samples: int) -> Detail:
-    """Everything about one run.
+    """Return everything about one run.
 
     Args:
         key: its name in the page's ids.
-        name: of its configuration, as choosers show it.
-        data: of the data set.
+        name: name of its configuration, as choosers show it.
+        data: name of the data set.
         run: the run.
-        samples: at most so many in the browser.
+        samples: maximum number of samples in the browser.
 
     Raises:
         RunError: history.csv or record.h5 is missing or damaged.

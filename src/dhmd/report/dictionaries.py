@@ -1,4 +1,4 @@
-"""The dictionaries of a run: which entries which modality uses for which class, how many, and how many in common."""
+"""Panels of a run's dictionaries: entries by modality and class, their number, and shared entries."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ _ENTRIES = Cells(width=10, height=13, left=24, bottom=26, turned=True)
 
 @dataclass(frozen=True)
 class Usage:
-    """How many entries each modality uses, over the whole test split."""
+    """Number of entries each modality uses, over the whole test split."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
 
 
 def dictionary_panels(record: Record, task: Task) -> list[Panel]:
-    """Heat-maps, counts and overlap of every space that has a dictionary."""
+    """Draw heat-maps, counts and overlap of every space that has a dictionary."""
     panels = []
     for space, activations in record.activations.items():
         panels.append(_heat(space, activations, record.label, task))
         panels.append(_counts(space, activations, record.label, task))
-        if polarities(record.label, task):  # none where every label is 0
+        if polarities(record.label, task):  # empty if every label is 0
             panels.append(_overlap(space, activations, record.label, task))
     return panels
 
 
 def usage_of(record: Record, task: Task) -> Usage | None:
-    """A row a space and modality; None without dictionaries."""
+    """Return a row for each space and modality; None without dictionaries."""
     rows = [row for row in dictionary_usage(record.activations, record.label, task) if row["class"] == ALL]
     header = ("space", "modality", "entries", "ever active", "active in a sample", "perplexity")
     cells = tuple(

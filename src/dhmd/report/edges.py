@@ -1,4 +1,4 @@
-"""The edges of a run: as graphs beside their prior, by class and over training."""
+"""Panels of a run's edges: graphs beside their prior, weights by class and over training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DASHES = ("", " dash1", " dash2", " dash3")
 
 
 def edge_panels(record: Record, task: Task, epochs: Array, kept: int | None) -> list[Panel]:
-    """The panels of every space that has a graph distillation unit."""
+    """Draw the panels of every space that has a Graph Distillation Unit."""
     panels = []
     for space, edges in record.edges.items():
         kinds = kinds_of(list(dict.fromkeys(student for _, student in edges.pairs)))

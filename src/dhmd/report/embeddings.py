@@ -13,7 +13,7 @@ from dhmd.runs.arrays import Record
 
 
 def embedding_panels(record: Record, task: Task) -> list[Panel]:
-    """One t-SNE a space, drawn by label and by modality."""
+    """Draw one t-SNE for each space, by label and by modality."""
     panels = []
     for space, embeddings in record.embeddings.items():
         if sum(map(len, embeddings.values())) < MIN_POINTS:
@@ -32,7 +32,7 @@ def embedding_panels(record: Record, task: Task) -> list[Panel]:
 
 
 def confusion_panel(record: Record, task: Task) -> Panel:
-    """Counts, coloured by the share of the labelled class. Sentiment falls into the seven classes of ACC7."""
+    """Draw the confusion counts, coloured by the share of the labelled class. Sentiment falls into the seven classes of ACC7."""
     counts, shares, names = confusion_counts(record.prediction, record.label, task)
     chart = heat_map("confusion, test split", shares, names, names, highest=1.0, cells=Cells(), written=counts)
     note = "Rows are labelled classes, columns predicted ones; the colour is the share of the row."

@@ -1,4 +1,4 @@
-"""A row of a forest plot: a difference and its interval on a scale that all rows share."""
+"""Rows of a forest plot: a difference and its interval on a scale that all rows share."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _EDGE = 18.0
 
 @dataclass(frozen=True)
 class Estimate:
-    """A difference as drawn.
+    """A difference to draw.
 
     Attributes:
         mean: the difference.
-        interval: of it, None where there is none.
-        side: "better" or "worse" where the interval does not contain 0, else "even".
+        interval: interval of the difference; None without one.
+        side: "better" or "worse" if the interval does not contain 0, else "even".
     """
 
     mean: float
@@ -30,7 +30,7 @@ class Estimate:
 
 
 def scale(estimates: Sequence[Estimate]) -> tuple[float, float]:
-    """The ends of the axis: 0 and every interval are on it."""
+    """Return the ends of an axis that includes 0 and every interval."""
     ends = [0.0]
     for found in estimates:
         ends += [found.mean, *((found.interval.low, found.interval.high) if found.interval else ())]
@@ -39,7 +39,7 @@ def scale(estimates: Sequence[Estimate]) -> tuple[float, float]:
 
 
 def interval_mark(label: str, found: Estimate, ends: tuple[float, float]) -> Markup:
-    """The difference as a dot, its interval as a bar, 0 as a line."""
+    """Draw the difference as a dot, its interval as a bar, 0 as a line."""
     middle = HEIGHT / 2
     parts = [line(_across(0, ends), 0, _across(0, ends), HEIGHT, "zero")]
     if found.interval:
@@ -51,7 +51,7 @@ def interval_mark(label: str, found: Estimate, ends: tuple[float, float]) -> Mar
 
 
 def axis(ends: tuple[float, float]) -> Markup:
-    """The scale below the rows."""
+    """Draw the scale below the rows."""
     parts = [line(_EDGE, 1, WIDTH - _EDGE, 1, "axis")]
     for tick in ticks(*ends, 5):
         x = _across(tick, ends)

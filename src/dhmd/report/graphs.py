@@ -1,4 +1,4 @@
-"""Edges between modalities as a directed graph: who teaches whom, and how much it weighs."""
+"""Edges between modalities as a directed graph of teachers and students with weights."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _LONGEST = 10
 
 
 def edge_graph(label: str, pairs: Pairs, weights: Array, kinds: dict[str, str]) -> Markup:
-    """Arrows from teacher to student; width and number are the weight, the colour is the teacher's.
+    """Draw arrows from teacher to student; width and number are the weight, the colour is the teacher's.
 
-    Of more than three modalities only weights above the average have their number.
+    With more than three modalities, only weights above the average have a number.
 
     Args:
-        label: what is drawn, in words; the weights are added.
+        label: description of the picture in words; the weights are added.
         pairs: (teacher, student) of each of the E edges.
-        weights: (E,).
+        weights: (E,) weights.
         kinds: class of the style sheet by modality.
     """
     names = list(dict.fromkeys([student for _, student in pairs] + [teacher for teacher, _ in pairs]))
@@ -70,7 +70,7 @@ def _arrow(start: tuple[float, float], end: tuple[float, float], weight: float, 
     opacity = f"{0.35 + 0.65 * min(1.0, 3 * max(0.0, weight)):.2f}"
     shaft = element("path", d=curve, class_="shaft", stroke_width=width)
     point = element("path", d=f"M{_at(tip)}L{_at(wings[0])}L{_at(wings[1])}Z", class_="head")
-    # nearer to the teacher, so that the numbers between three nodes do not meet, and beside the shaft: a number is wider than high
+    # nearer to the teacher, so that the numbers between three nodes do not overlap, and beside the shaft: a number is wider than high
     beside = shift + 10 + width / 2 + 11 * abs(across[0]) + 4 * abs(across[1])
     x, y = at(0.36 * distance, beside)
     return element("g", shaft, point, class_=kind, opacity=opacity), text(x, y + 3.5, f"{weight:.2f}", anchor="middle", kind="weight")

@@ -1,4 +1,4 @@
-"""Tables of the page as plain cells: what is read, and the value that sorts."""
+"""Tables of the page as plain cells with a text and a value to sort by."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ NONE = "–"
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell.
+    """A cell of a table.
 
     Attributes:
-        text: what is read.
-        value: what sorts: a number, or else the text.
+        text: the text shown.
+        value: the value to sort by: a number, or else the text.
         note: a second, smaller line.
     """
 
@@ -29,7 +29,7 @@ class Cell:
 
     @property
     def numeric(self) -> bool:
-        """Whether it stands right-aligned and sorts by size."""
+        """True if the cell is right-aligned and sorts by size."""
         return not isinstance(self.value, str)
 
 
@@ -38,11 +38,11 @@ class Grid:
     """A table of the page.
 
     Attributes:
-        name: of the set, for headings.
-        caption: what the numbers are.
+        name: name of the set, for headings.
+        caption: description of the numbers.
         synthetic: whether the data were generated.
         header: names of the columns.
-        rows: each with a cell a column.
+        rows: rows with one cell for each column.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Grid:
 
 
 def results_grid(found: Comparable) -> Grid:
-    """A row a configuration: every metric as mean, deviation and interval over seeds."""
+    """Return a row for each configuration: every metric as mean, deviation and interval over seeds."""
     metrics = found.table.metrics()
     rows = []
     for row in found.rows:
@@ -69,7 +69,7 @@ def results_grid(found: Comparable) -> Grid:
 
 
 def runs_grid(found: Comparable) -> Grid:
-    """A row a run."""
+    """Return a row for each run."""
     metrics = found.table.metrics()
     rows = []
     for row in found.rows:
@@ -85,33 +85,33 @@ def runs_grid(found: Comparable) -> Grid:
 
 
 def data_name(found: Comparable) -> str:
-    """The data set, called synthetic where it is."""
+    """Return the name of the data set, labelled as synthetic if it is."""
     return found.table.first.data + (" (synthetic data)" if found.synthetic else "")
 
 
 def heading(key: str) -> str:
-    """A metric with an arrow towards the better."""
+    """Return the name of a metric with an arrow towards better values."""
     return f"{LABELS[key]} {'↓' if key in LOWER_IS_BETTER else '↑'}"
 
 
 def factor_of(key: str) -> float:
-    """Shares are written in percent."""
+    """Return the factor by which a metric is printed: 100 for shares, which are in percent, else 1."""
     return 1.0 if key in NOT_A_SHARE else 100.0
 
 
 def written(value: float, key: str, sign: bool = False) -> str:
-    """A metric for people, with a true minus sign."""
+    """Return a metric as text, with a true minus sign."""
     digits = 3 if key in NOT_A_SHARE else 1
     return f"{factor_of(key) * value:{'+' if sign else ''}.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def interval_text(low: float, high: float, key: str, sign: bool = False) -> str:
-    """Both ends of an interval."""
+    """Return both ends of an interval as text."""
     return f"[{written(low, key, sign)}, {written(high, key, sign)}]"
 
 
 def summary_cell(summary: Summary | None, key: str) -> Cell:
-    """Mean and deviation, the interval below."""
+    """Return a cell with mean and deviation, and the interval below."""
     if summary is None:
         return Cell(NONE, NONE)
     if summary.std is None or summary.interval is None:
@@ -121,5 +121,5 @@ def summary_cell(summary: Summary | None, key: str) -> Cell:
 
 
 def in_order(metrics: Sequence[str]) -> list[str]:
-    """Metrics for choosers: the first is what is seen first, so not the loss."""
+    """Return the metrics in the order of choosers: the first one is shown first, so it is not the loss."""
     return sorted(metrics, key=lambda key: (key == "loss", key != "mae" and key != "accuracy"))

@@ -1,4 +1,4 @@
-"""The tables and rows of `dhmd results`, with a name for every row and the runs behind it."""
+"""Tables and rows of `dhmd results`, with a name for every row and the runs behind it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Row:
     """Runs that differ by seed alone.
 
     Attributes:
-        name: model and ablation, and where that is not enough, the text encoder and the keys that differ.
-        group: their entries.
-        runs: as many, in the order of the entries.
+        name: model and ablation and, if these are not unique, the text encoder and the keys that differ.
+        group: the runs' entries in the table.
+        runs: the runs, in the order of the entries.
     """
 
     name: str
@@ -34,9 +34,9 @@ class Comparable:
     """Rows on the same data, samples and convention.
 
     Attributes:
-        table: as `dhmd.results.summary` has it.
-        rows: one a group of the table, references first.
-        references: names of the rows that others are compared with.
+        table: table from `dhmd.results.summary`.
+        rows: one row for each group of the table, references first.
+        references: names of the reference rows.
     """
 
     table: Table
@@ -45,7 +45,7 @@ class Comparable:
 
     @property
     def synthetic(self) -> bool:
-        """Whether the data were generated."""
+        """True if the data were generated."""
         return self.table.first.synthetic
 
 
@@ -53,11 +53,11 @@ def comparables(runs: Sequence[Run], reference: str = "") -> list[Comparable]:
     """Group finished runs as `dhmd results` does.
 
     Args:
-        runs: at least one.
+        runs: one or more runs.
         reference: words of a row (`dhmd.results.pairing.pairings`).
 
     Raises:
-        UsageError: the reference is no row, or several.
+        UsageError: the reference matches no row, or several.
     """
     entries = [entry_of(run) for run in runs]
     of = {id(entry): run for entry, run in zip(entries, runs, strict=True)}
@@ -79,7 +79,7 @@ def _names(groups: Sequence[Group], of: Mapping[int, Run]) -> list[str]:
         e = group.first
         names.append(", ".join(part for part in (e.model, e.text_encoder if len(encoders) > 1 else "", e.ablation) if part))
     for name, count in Counter(names).items():
-        if count > 1:  # only numbers were overridden: they tell the rows apart
+        if count > 1:  # only numbers were overridden: they distinguish the rows
             alike = [i for i, other in enumerate(names) if other == name]
             differing = list(varying([of[id(groups[i].first)] for i in alike]).items())[:_NAMED_KEYS]
             for place, i in enumerate(alike):
@@ -89,7 +89,7 @@ def _names(groups: Sequence[Group], of: Mapping[int, Run]) -> list[str]:
 
 
 def seeds_of(entries: Sequence[Entry]) -> str:
-    """Seeds as text: a range where they follow each other."""
+    """Return seeds as text, consecutive ones as a range."""
     seeds = [entry.seed for entry in entries]
     if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]} to {seeds[-1]}"

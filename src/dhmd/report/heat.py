@@ -14,19 +14,19 @@ from dhmd.report.svg import drawing, element, number, text
 
 LEVELS = 9
 _TEXT_TURNS = 6
-"""From this level on a number in a cell is written in the colour of the ground."""
+"""Lowest level at which a number in a cell is written in the colour of the ground."""
 
 
 @dataclass(frozen=True)
 class Cells:
-    """How a matrix is laid out.
+    """Layout of a matrix.
 
     Attributes:
-        width: of a cell.
-        height: of a cell.
-        left: room for the names of the rows.
-        bottom: room for the names of the columns.
-        turned: whether these read upwards.
+        width: width of a cell.
+        height: height of a cell.
+        left: space for the names of the rows.
+        bottom: space for the names of the columns.
+        turned: whether the names of the columns read upwards.
     """
 
     width: float = 34
@@ -47,17 +47,17 @@ def heat_map(
     written: Array | None = None,
     scale: float | None = None,
 ) -> Markup:
-    """A matrix; nothing is drawn where it is 0.
+    """Draw a matrix; cells that are 0 are left empty.
 
     Args:
-        label: what is drawn, in words.
+        label: description of the picture in words.
         values: (R, C), not negative.
-        rows: R names.
-        columns: C names; empty for none.
+        rows: R names of rows.
+        columns: C names of columns; empty for none.
         highest: value of the darkest colour.
         cells: the layout.
         written: (R, C) whole numbers to write into the cells.
-        scale: fixed size of the picture; None for as wide as its place.
+        scale: fixed size of the picture; None for the full width of its container.
     """
     level = np.ceil(LEVELS * np.clip(values / (highest or 1.0), 0, 1) - 1e-9).astype(int)
     parts = [element("path", d=_squares(level == step, cells), class_=f"h{step}") for step in range(1, LEVELS + 1) if (level == step).any()]

@@ -14,13 +14,13 @@ from dhmd.report.svg import drawing, element, line, number, polyline, short, tex
 
 @dataclass(frozen=True)
 class Line:
-    """One line.
+    """A line of a chart.
 
     Attributes:
-        name: for the legend.
-        values: (n,), NaN where there is none.
+        name: name in the legend.
+        values: (n,) values, NaN for a missing one.
         kind: its class in the style sheet: a colour, and for more than one of a colour a dash pattern.
-        mark: a value drawn beside the right end: the prior of an edge.
+        mark: value drawn beside the right end: the prior of an edge.
     """
 
     name: str
@@ -39,15 +39,15 @@ def line_chart(
     size: tuple[float, float] = (220, 140),
     from_zero: bool = False,
 ) -> Markup:
-    """Lines over epochs, with a dotted line at the epoch that was kept.
+    """Draw lines over epochs, with a dotted line at the epoch that was kept.
 
     Args:
-        label: what is drawn, in words.
+        label: description of the picture in words.
         x: (n,) numbers of the epochs.
-        lines: of n values each.
-        kept: an epoch.
-        prior: a value that all lines are to be compared with, drawn across.
-        size: of the view box.
+        lines: lines of n values each.
+        kept: the epoch that was kept.
+        prior: a value for comparison with all lines, drawn across.
+        size: size of the view box.
         from_zero: whether the axis begins at 0.
     """
     width, height = size

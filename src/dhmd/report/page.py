@@ -1,4 +1,4 @@
-"""The page: a template, its style and its script in one file that asks no network for anything."""
+"""Rendering of the page: a template, its style and its script in one file that needs no network."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dhmd.report.build import Report
 from dhmd.report.details import THEMES
 
 _SCRIPTS = ("tables.js", "choosers.js", "browser.js")
-# what would end a script element, or is no character of a line in JavaScript
+# characters that would end a script element or are invalid in a JavaScript string
 _ESCAPED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
 def render(report: Report) -> str:
-    """The page as HTML; the same report gives the same page.
+    """Return the page as HTML; the same report gives the same page.
 
     Every text is escaped, and a content security policy allows this page's own style and script alone, by their hashes.
     """
@@ -44,13 +44,13 @@ def render(report: Report) -> str:
 
 
 def embedded(content: Any) -> Markup:
-    """JSON that can stand in a script element."""
+    """Return JSON that is safe inside a script element."""
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Markup("".join(_ESCAPED.get(c, c) for c in text))  # noqa: S704 escaped here, as JSON has it
 
 
 def breakable(text: str) -> Markup:
-    """A long name that may be broken after its underscores."""
+    """Return a long name that may be broken after its underscores."""
     return escape(text).replace("_", Markup("_<wbr>"))
 
 

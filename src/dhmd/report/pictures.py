@@ -1,4 +1,4 @@
-"""A picture with what is said of it, and the colours that every picture of a run shares."""
+"""Pictures with their captions, and the colours that every picture of a run shares."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dhmd.report.svg import SERIES
 
 @dataclass(frozen=True)
 class Key:
-    """An entry of a legend: a name, and its class of the style sheet."""
+    """An item of a legend: a name, and its class of the style sheet."""
 
     name: str
     kind: str
@@ -35,9 +35,9 @@ class Panel:
     Attributes:
         title: the heading.
         pictures: in order.
-        note: how to read them.
+        note: explanation of the pictures.
         keys: the legend.
-        layout: how they stand: "small", "graphs", "medium" (two), "single", "wide".
+        layout: arrangement of the pictures: "small", "graphs", "medium" (two), "single", "wide".
     """
 
     title: str
@@ -48,16 +48,16 @@ class Panel:
 
 
 def kinds_of(modalities: Sequence[str]) -> dict[str, str]:
-    """A colour class a modality: the papers' three always the same."""
+    """Return a colour class for each modality: the papers' three always have the same."""
     order = [*MODALITIES, *(name for name in modalities if name not in MODALITIES)]
     return {name: f"m{order.index(name) % SERIES}" for name in modalities}
 
 
 def class_kind(number: int, task: Task) -> str:
-    """The colour class of a label's class: sentiment from red to blue."""
+    """Return the colour class of a label's class: sentiment from red to blue."""
     return f"s{min(max(number, -3), 3) + 3}" if task == "regression" else f"m{number % SERIES}"
 
 
 def class_title(number: int, task: Task) -> str:
-    """A class in a title or legend."""
+    """Return the name of a class in a title or legend."""
     return f"class {class_name(number, task)}"

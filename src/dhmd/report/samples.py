@@ -1,4 +1,4 @@
-"""What the browser of samples shows, as plain JSON."""
+"""Data of the browser of samples, as plain JSON."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from dhmd.evaluation.metrics import predicted_class
 from dhmd.runs.arrays import Record
 
 ENTRIES = 5
-"""Active entries shown of each modality and space."""
+"""Number of active entries shown of each modality and space."""
 
 
 def drawn(n: int, limit: int) -> list[int]:
-    """At most ``limit`` of n samples, evenly spaced: the same ones for every run on the same split."""
+    """Return at most ``limit`` of n samples, evenly spaced: the same ones for every run on the same split."""
     return list(range(n)) if n <= limit else np.unique(np.linspace(0, n - 1, limit).round().astype(int)).tolist()
 
 
 def samples_of(record: Record, task: Task, rows: list[int]) -> dict[str, Any]:
-    """The chosen samples with their prediction, edges and active entries.
+    """Return the chosen samples with their prediction, edges and active entries.
 
     Args:
-        record: of a run.
-        task: what the label is.
-        rows: of the samples.
+        record: record of a run.
+        task: the kind of label.
+        rows: rows of the samples.
     """
     regression = task == "regression"
     predicted = record.prediction[:, 0] if regression else predicted_class(record.prediction)

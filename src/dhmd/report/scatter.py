@@ -15,7 +15,7 @@ _EDGE = 8.0
 
 
 def scatter(label: str, points: Array, kinds: Sequence[str]) -> Markup:
-    """Points (P, 2) in one scale for both directions, each with the class of the style sheet that gives its colour."""
+    """Draw points (P, 2) in one scale for both directions, each with the class of the style sheet that gives its colour."""
     low, high = points.min(axis=0), points.max(axis=0)
     span = float((high - low).max()) or 1.0
     placed = (points - (low + high) / 2) / span * (SIZE - 2 * _EDGE) + SIZE / 2

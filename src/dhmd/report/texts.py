@@ -1,4 +1,4 @@
-"""Texts of the samples, which a run does not record: read from the store it was trained on, where that is still there."""
+"""Texts of the samples, which a run does not record: they are read from the store it was trained on, if that still exists."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dhmd.runs.reader import Run
 
 
 def texts_of(run: Run) -> dict[str, str]:
-    """The text of each sample by id; empty where the store is gone, is of other data, or holds no texts.
+    """Return the text of each sample by id; empty if the store is missing, holds other data, or has no texts.
 
     An id that stands for two different texts gets none.
     """
@@ -23,7 +23,7 @@ def texts_of(run: Run) -> dict[str, str]:
             return {}
         found: dict[str, str] = {}
         doubtful: set[str] = set()
-        for split in store.splits:  # all: folds choose their test split among them
+        for split in store.splits:  # all splits: folds choose their test split among them
             for name, text in zip(store.ids(split), store.raw_text(split) or [], strict=False):
                 if found.setdefault(name, text) != text:
                     doubtful.add(name)

@@ -1,4 +1,4 @@
-"""The command ``dhmd results``: print the tables of runs, and write or check what is committed of them."""
+"""The command ``dhmd results``: print the tables of runs, and write or check committed tables."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _OF_RUNS = ("metrics", "reference", "interval", "reproduce")
 
 
 def main(arguments: Sequence[str], unfinished: Unfinished = lambda _: {}) -> int:
-    """Print the tables of runs, or of a record, and write or check what is committed of them.
+    """Print the tables of runs, or of a record, and write or check committed tables.
 
     Args:
-        arguments: of the command.
-        unfinished: gives the run folders at and below some folders that are not finished, by resolved path, and what they have come to.
+        arguments: arguments of the command.
+        unfinished: function from folders to the unfinished run folders at and below them, by resolved path, and their states.
 
     Returns:
-        0, or 1 where no run has finished.
+        0, or 1 if no run has finished.
 
     Raises:
-        RunError: a folder is missing or holds no run, or a checked table is not what its record gives.
-        UsageError: an unknown metric or reference, or options that do not go together.
+        RunError: a folder is missing or holds no run, or a checked table disagrees with its record.
+        UsageError: a metric or the reference is unknown, or options contradict each other.
     """
     options = parser().parse_args(arguments)
     metrics = [key for key in (options.metrics or "").split(",") if key]
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str], unfinished: Unfinished = lambda _: {}) -> int
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options of the command."""
+    """Return the parser of the command's options."""
     found = argparse.ArgumentParser("dhmd results", description="Means over seeds with intervals, and tested differences to a reference.")
     found.add_argument("folders", nargs="*", metavar="RUNS", type=Path, help="run folders, or folders of run folders at any depth")
     found.add_argument("--metrics", metavar="KEY,KEY", help=f"what to show, of {', '.join(LABELS)}")

@@ -1,6 +1,6 @@
-"""What a table says beyond its runs' metrics, computed from predictions.csv: comparisons with a reference, and bootstrap intervals.
+"""Computations from predictions.csv beyond the runs' metrics: comparisons with a reference, and bootstrap intervals.
 
-Both are small: a committed record keeps them with the hashes of the files they were computed from, in place of the predictions.
+The results are small: a committed record keeps them, with the hashes of the files they were computed from, in place of the predictions.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from dhmd.runs.reader import Run
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row against its reference; every field is plain JSON.
+    """Comparison of a row with its reference; every field is plain JSON.
 
     Attributes:
         row: SHA-256 of metrics.json of each of the row's runs, by seed.
-        reference: the same of the reference's.
-        seeds: those that both have.
-        samples: test samples; 0 where they were not read.
-        videos: that they come from.
-        resamples: draws of videos.
+        reference: SHA-256 of metrics.json of each of the reference's runs, by seed.
+        seeds: seeds that both have.
+        samples: number of test samples; 0 if they were not read.
+        videos: number of videos that the samples come from.
+        resamples: number of draws of videos.
         predictions: SHA-256 of predictions.csv: of the row's runs of these seeds, then of the reference's.
-        metrics: by key "difference" (row minus reference), "error", "low", "high", "p" (None where it was not tested).
-        why: why there is no test, "" otherwise.
+        metrics: by key "difference" (row minus reference), "error", "low", "high", "p" (None if it was not tested).
+        why: the reason why there is no test; "" otherwise.
     """
 
     row: tuple[str, ...]
@@ -52,9 +52,9 @@ class Bootstrapped:
 
     Attributes:
         row: SHA-256 of metrics.json of each of the row's runs, by seed.
-        samples: test samples.
-        videos: that they come from.
-        resamples: draws of seeds and videos.
+        samples: number of test samples.
+        videos: number of videos that the samples come from.
+        resamples: number of draws of seeds and videos.
         predictions: SHA-256 of predictions.csv of each run.
         intervals: low and high by key.
     """
@@ -68,7 +68,7 @@ class Bootstrapped:
 
 
 class Predictions:
-    """The predictions of runs, and their metrics on draws of the test split, each read and computed once.
+    """Predictions of runs and their metrics on draws of the test split, each read and computed once.
 
     Args:
         runs: the finished runs.
@@ -82,7 +82,7 @@ class Predictions:
         self._drawn: dict[str, dict[str, Array]] = {}
 
     def of(self, entry: Entry) -> Samples:
-        """The test samples of an entry's run.
+        """Return the test samples of an entry's run.
 
         Raises:
             RunError: predictions.csv is missing, damaged or not of this run.
@@ -93,7 +93,7 @@ class Predictions:
         return self._samples[sha]
 
     def drawn(self, entry: Entry) -> dict[str, Array]:
-        """(B,) values of each metric of an entry's run on the draws."""
+        """Return the metrics (B,) of an entry's run on the draws."""
         sha, found = entry.metrics_sha256, self.of(entry)
         if sha not in self._drawn:
             draws = draw_metrics([found.prediction], found.label, found.video, found.function, resamples=self.resamples)
@@ -101,15 +101,15 @@ class Predictions:
         return self._drawn[sha]
 
     def place(self, entry: Entry) -> Path:
-        """The run's folder."""
+        """Return the run's folder."""
         return self._paths[entry.metrics_sha256].path
 
 
 def compare(tables: Sequence[Table], predictions: Predictions, reference: str = "") -> list[Comparison]:
-    """Every row that has a reference (`dhmd.results.pairing.pairings`) against it.
+    """Compare every row that has a reference (`dhmd.results.pairing.pairings`) with it.
 
     Raises:
-        UsageError: the reference is no row, or several.
+        UsageError: the reference matches no row, or several.
     """
     return [
         compare_rows(table.groups[row], table.groups[other], predictions)
@@ -119,7 +119,7 @@ def compare(tables: Sequence[Table], predictions: Predictions, reference: str = 
 
 
 def compare_rows(group: Group, reference: Group, predictions: Predictions) -> Comparison:
-    """A row against another over the seeds that both have; what hinders a test is said in ``why``."""
+    """Compare a row with another over the seeds that both have; ``why`` says why a test is missing."""
     ours, theirs = ({e.seed: e for e in g.entries} for g in (group, reference))
     seeds = tuple(s for s in group.seeds if s in theirs)
     pairs = [(ours[s], theirs[s]) for s in seeds]
@@ -149,7 +149,7 @@ def compare_rows(group: Group, reference: Group, predictions: Predictions) -> Co
 
 
 def bootstrap_rows(tables: Sequence[Table], predictions: Predictions) -> list[Bootstrapped]:
-    """The bootstrap intervals of every row.
+    """Return the bootstrap intervals of every row.
 
     Raises:
         RunError: predictions of a run are missing or damaged, or the runs of a row were tested on other samples.
@@ -182,7 +182,7 @@ def _shas(group: Group) -> tuple[str, ...]:
 
 
 def _without_place(message: str, places: Sequence[Path]) -> str:
-    """A message that can be committed: folders of this machine become the names of runs."""
+    """Return a message that can be committed: folders of this machine are replaced by the names of runs."""
     for place in places:
         message = message.replace(str(place), place.name)
     return message

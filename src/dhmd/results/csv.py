@@ -31,21 +31,21 @@ def to_csv(
     comparisons: Sequence[Comparison] = (),
     bootstrap: Sequence[Bootstrapped] | None = None,
 ) -> str:
-    """All metrics of all rows; shares are fractions.
+    """Return all metrics of all rows as csv; shares are fractions.
 
     A run that failed, has not finished or is repeated by a later one has a line with its name under ``not_counted`` and the reason
     under ``why``, and nothing under ``metric``.
 
     Args:
         tables: from `dhmd.results.summary.tables_of`.
-        metrics: those that the tables for people show: ``p_holm`` is corrected over them, and empty for the others.
-        missing: the runs that failed or have not finished, and why.
-        published: "mosi" or "mosei" adds the published numbers the tables show, each with its source and how sure it is.
+        metrics: metrics that the printed tables show: ``p_holm`` is corrected over them, and empty for the others.
+        missing: runs that failed or have not finished, and why.
+        published: "mosi" or "mosei" adds the published numbers that the tables show, each with its source and confidence.
         comparisons: from `dhmd.results.compare.compare`.
         bootstrap: from `dhmd.results.compare.bootstrap_rows`: intervals in place of Student's.
 
     Raises:
-        RunError: a comparison or an interval is not of these rows.
+        RunError: a comparison or an interval does not belong to these rows.
     """
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")

@@ -1,4 +1,4 @@
-"""The table of differences: each row against its reference, Holm's correction over all that the table shows."""
+"""The table of differences: each row against its reference, with Holm's correction over everything that the table shows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Compared:
     Attributes:
         group: the row.
         reference: its reference.
-        found: what was computed.
+        found: the computed comparison.
     """
 
     group: Group
@@ -32,10 +32,10 @@ class Compared:
 
 
 def comparisons_in(table: Table, comparisons: Sequence[Comparison]) -> list[Compared]:
-    """The comparisons of a table's rows, in its order.
+    """Return the comparisons of a table's rows, in its order.
 
     Raises:
-        RunError: a difference is not that of the runs' metrics.
+        RunError: a difference disagrees with the runs' metrics.
     """
     groups = {tuple(e.metrics_sha256 for e in g.entries): g for g in table.groups}
     found = [Compared(groups[c.row], groups[c.reference], c) for c in comparisons if c.row in groups and c.reference in groups]
@@ -46,26 +46,26 @@ def comparisons_in(table: Table, comparisons: Sequence[Comparison]) -> list[Comp
 
 
 def adjusted(compared: Sequence[Compared], metrics: Sequence[str]) -> dict[tuple[int, str], float]:
-    """p-values after Holm's correction over these rows and metrics, by position in ``compared`` and metric; without untested ones."""
+    """Return p-values after Holm's correction over these rows and metrics, by position in ``compared`` and metric, of tested ones."""
     raw = {
         (i, key): p
         for i, one in enumerate(compared)
         for key in metrics
-        if (p := one.found.metrics.get(key, {}).get("p")) is not None  # 1.0 is one
+        if (p := one.found.metrics.get(key, {}).get("p")) is not None  # 1.0 is a p-value, too
     }
     return dict(zip(raw, holm(list(raw.values())), strict=True))
 
 
 def differences(table: Table, comparisons: Sequence[Comparison], metrics: Sequence[str]) -> Sheet | None:
-    """The sheet of a table's comparisons; None where there are none.
+    """Return the table of a set of rows' comparisons; None if there are none.
 
     Args:
-        table: whose rows they are.
-        comparisons: of any tables.
-        metrics: keys that are shown, and corrected for.
+        table: the table of the rows.
+        comparisons: comparisons of any tables.
+        metrics: keys of the metrics that are shown and corrected for.
 
     Raises:
-        RunError: a difference is not that of the runs' metrics.
+        RunError: a difference disagrees with the runs' metrics.
     """
     compared = comparisons_in(table, comparisons)
     keys = [key for key in metrics if any(key in one.found.metrics for one in compared)]

@@ -1,4 +1,4 @@
-"""Tables as LaTeX: booktabs rules, every character of the text escaped, and nothing else needed from a preamble."""
+"""Tables as LaTeX: booktabs rules, every character of the text escaped, and no other package needed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MARKED = re.compile(r"(\*\*.+?\*\*|`.+?`)")
 
 
 def to_latex(document: Document) -> str:
-    """A ``table`` for each sheet, notes below it; what is not in the tables as a list after them."""
+    """Return a ``table`` for each table with notes below it, and a list of the runs that are in none."""
     parts = [r"% needs \usepackage{booktabs}", *map(_table, document.sheets), *map(_text, document.remarks)]
     if document.missing:
         items = [f"\\item \\texttt{{{escape(name)}}}: {escape(why)}" for name, why in sorted(document.missing.items())]
@@ -34,7 +34,7 @@ def to_latex(document: Document) -> str:
 
 
 def escape(text: str) -> str:
-    r"""Text as LaTeX prints it: special characters, signs and minus signs before digits.
+    r"""Return text as LaTeX prints it: special characters, signs and minus signs before digits.
 
     >>> escape("no_gd: 95 % of a & b, -0.3 ± 0.1")
     'no\\_gd: 95 \\% of a \\& b, $-$0.3 $\\pm$ 0.1'
@@ -75,7 +75,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _cell(text: str) -> str:
-    """An interval goes below its number, smaller: a table of six metrics would not fit a page otherwise."""
+    """Return a cell with its interval below the number, smaller: a table of six metrics would not fit a page otherwise."""
     number, bracket, rest = text.partition(" [")
     if bracket and rest[:1] in "+-.0123456789":
         return f"\\shortstack{{{escape(number)}\\\\{{\\scriptsize [{escape(rest)}}}}}"

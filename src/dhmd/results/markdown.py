@@ -1,4 +1,4 @@
-"""A table as cells of text, on the way to Markdown or LaTeX. Captions and notes may hold ``**bold**`` and `` `code` ``."""
+"""Tables as cells of text, for Markdown or LaTeX. Captions and notes may hold ``**bold**`` and `` `code` ``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Sheet:
     """A table.
 
     Attributes:
-        caption: above it.
-        rows: the header and a row each, all of one length.
-        notes: below it, a line each.
+        caption: caption above the table.
+        rows: the header and the rows, all of one length.
+        notes: notes below the table, a line each.
         numeric: position of the first column of numbers.
         prose: whether the last column holds sentences.
     """
@@ -29,12 +29,12 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Document:
-    """Tables and what is to be said below all of them.
+    """Tables and the remarks below all of them.
 
     Attributes:
-        sheets: in order.
-        remarks: a paragraph each.
-        missing: the runs that failed or have not finished, and why.
+        sheets: tables in order.
+        remarks: remarks, a paragraph each.
+        missing: runs that failed or have not finished, and why.
     """
 
     sheets: Sequence[Sheet]
@@ -43,14 +43,14 @@ class Document:
 
 
 def to_markdown(document: Document) -> str:
-    """The whole, with an empty line between its parts."""
+    """Return the document as Markdown, with an empty line between its parts."""
     parts = [part for sheet in document.sheets for part in (sheet.caption, _grid(sheet.rows), "\n".join(sheet.notes))]
     parts += [*document.remarks, not_in_the_table(document.missing)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def not_in_the_table(missing: Mapping[str, str]) -> str:
-    """The runs that failed or have not finished, by name; nothing where there are none."""
+    """Return lines about the runs that failed or have not finished, by name; none if there are none."""
     if not missing:
         return ""
     return "\n".join([MISSING, "", *(f"- `{name}`: {_cell(why)}" for name, why in sorted(missing.items()))])

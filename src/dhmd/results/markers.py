@@ -9,7 +9,7 @@ from dhmd.files import write_text
 
 
 def update_between_markers(file: Path, name: str, text: str, command: str = "results") -> bool:
-    """Replace what stands between the markers; everything else keeps its place. Returns whether the file changed.
+    """Replace the text between the markers, leave everything else unchanged, and return whether the file changed.
 
     Raises:
         UsageError: the file is missing, or does not hold both markers once and in order.
@@ -22,7 +22,7 @@ def update_between_markers(file: Path, name: str, text: str, command: str = "res
 
 
 def check_between_markers(file: Path, name: str, text: str, command: str = "results") -> None:
-    """See that what stands between the markers is ``text``.
+    """Check that the text between the markers is ``text``.
 
     Raises:
         RunError: a line differs.
@@ -38,7 +38,7 @@ def check_between_markers(file: Path, name: str, text: str, command: str = "resu
 
 
 def between_markers(file: Path, name: str, command: str = "results") -> str:
-    """What stands between the markers, without the line breaks beside them.
+    """Return the text between the markers, without the line breaks beside them.
 
     Raises:
         UsageError: the file is missing, or does not hold both markers once and in order.
@@ -51,7 +51,7 @@ def _find(file: Path, name: str, command: str) -> tuple[str, int, int]:
     opening, closing = f"<!-- {command}:{name} -->", f"<!-- /{command}:{name} -->"
     if not file.is_file():
         raise UsageError(f"{file}: no such file; expected a document with {opening} and {closing}")
-    with file.open(encoding="utf-8", newline="") as handle:  # line ends as they are
+    with file.open(encoding="utf-8", newline="") as handle:  # line ends are kept
         content = handle.read()
     found = (content.count(opening), content.count(closing))
     if found != (1, 1) or content.index(opening) > content.index(closing):

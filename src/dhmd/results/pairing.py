@@ -1,4 +1,4 @@
-"""Which row of a table every other row is compared with."""
+"""Choice of the reference row that every other row of a table is compared with."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from dhmd.results.summary import Group, Table
 
 NO_COMPARISON = "none"
 WHOLE = ("", "full")
-"""Ablations that take nothing away."""
+"""Ablations that remove nothing."""
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """The rows of a table that are compared.
+    """Pairs of rows of a table that are compared.
 
     Attributes:
         pairs: positions in ``table.groups`` of a row and of its reference.
-        remark: why a row has none, "" where nothing is to be said.
+        remark: the reason why a row has no reference; "" without a remark.
     """
 
     pairs: tuple[tuple[int, int], ...]
@@ -27,7 +27,7 @@ class Pairing:
 
 
 def row_name(group: Group, table: Table) -> str:
-    """A row's name, unique in its table: model, text encoder and configuration where they tell rows apart, ablation if any."""
+    """Return a row's name, unique in its table: model, text encoder and configuration if they distinguish rows, ablation if any."""
     e = group.first
     encoders = {g.first.text_encoder for g in table.groups}
     name = " ".join(x for x in (e.model, e.text_encoder if len(encoders) > 1 else "", e.ablation) if x)
@@ -36,16 +36,16 @@ def row_name(group: Group, table: Table) -> str:
 
 
 def pairings(tables: Sequence[Table], wanted: str = "") -> list[Pairing]:
-    """The pairs of each table.
+    """Return the pairs of each table.
 
     Args:
         tables: from `dhmd.results.summary.tables_of`.
-        wanted: words of a row, joined by commas: its model, text encoder, ablation ("full": nothing taken away) or the beginning of
+        wanted: words of a row, joined by commas: its model, text encoder, ablation ("full": nothing removed) or the beginning of
             its configuration's hash. "" compares each row with an ablation with the row of the same model and text encoder without
             one; "none" compares nothing.
 
     Raises:
-        UsageError: no table has such a row, or one has several.
+        UsageError: no table has such a row, or a table has several.
     """
     if wanted == NO_COMPARISON:
         return [Pairing(()) for _ in tables]
@@ -100,7 +100,7 @@ def _is(group: Group, word: str) -> bool:
 
 
 def by_reference(pairs: Sequence[tuple[int, int]]) -> Mapping[int, list[int]]:
-    """The rows compared with each reference, in the table's order."""
+    """Return the rows compared with each reference, in the table's order."""
     found: dict[int, list[int]] = {}
     for row, reference in sorted(pairs):
         found.setdefault(reference, []).append(row)

@@ -1,4 +1,4 @@
-"""Published numbers as data: read from conf/published, and only those seen in their source are ever handed out."""
+"""Published numbers as data, read from conf/published; only numbers verified in their source are returned."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dhmd.errors import UsageError
 from dhmd.evaluation.metrics import LABELS
 
 PUBLISHED_LABELS = {**LABELS, "acc2_unstated": "ACC2 (convention unstated)", "f1_unstated": "F1 (convention unstated)"}
-"""What people read for each key; papers often do not say which ACC2 they print."""
+"""Printed name of each metric; papers often do not say which ACC2 they print."""
 
 _ROW_FIELDS = {"method", "aligned", "source", "verified", "values"}
 _GAIN_FIELDS = {"method", "source", "reference", "verified", "values"}
@@ -25,11 +25,11 @@ class PublishedRow:
     """A method's numbers in one source.
 
     Attributes:
-        method: its name.
+        method: name of the method.
         data: "mosi" or "mosei".
-        aligned: word-aligned features or not; None where the source does not say.
-        values: by metric key, digits as printed, shares in percent.
-        source: where it is printed.
+        aligned: whether features are word-aligned; None if the source does not say.
+        values: numbers by metric key, digits as printed, shares in percent.
+        source: document in which the numbers are printed.
         confidence: "paper", "authors, outside the paper", or a third party's copy or rerun.
     """
 
@@ -43,7 +43,7 @@ class PublishedRow:
 
 @dataclass(frozen=True)
 class RelativeGains:
-    """Gains a paper states over a reference; ``reference`` says over which, or that it does not say."""
+    """Gains that a paper states over a reference; ``reference`` names it, or says that the paper does not."""
 
     method: str
     data: str
@@ -53,13 +53,13 @@ class RelativeGains:
 
 
 def published_rows(data: str, *, method: str | None = None, aligned: bool | None = None, folder: Path | None = None) -> list[PublishedRow]:
-    """The verified rows of a data set, in the order of the file.
+    """Return the verified rows of a data set, in the order of the file.
 
     Args:
         data: "mosi" or "mosei"; another name has no rows.
-        method: only this method.
-        aligned: only rows whose source states this alignment; None for all.
-        folder: where the files are; the project's conf/published by default.
+        method: name of the only method to return; None for all.
+        aligned: alignment that the source must state; None for all rows.
+        folder: folder of the files; the project's conf/published by default.
 
     Raises:
         UsageError: a file does not have the layout described in conf/published/mosi.yaml.
@@ -79,7 +79,7 @@ def published_rows(data: str, *, method: str | None = None, aligned: bool | None
 
 
 def relative_gains(data: str, *, folder: Path | None = None) -> RelativeGains | None:
-    """The gains DHMD's paper states for a data set, if verified.
+    """Return the gains that DHMD's paper states for a data set, if verified.
 
     Raises:
         UsageError: the file does not have the layout described in conf/published/mosi.yaml.
@@ -102,7 +102,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _check(path: Path, where: str, row: Any, fields: set[str]) -> None:
-    """A row must have exactly its fields, ``verified`` said outright, and digits kept as text."""
+    """Check that a row has exactly its fields, that ``verified`` is explicit, and that digits are text."""
     if not isinstance(row, dict) or set(row) != fields:
         found = sorted(row) if isinstance(row, dict) else type(row).__name__
         raise UsageError(f"{path}: {where}: found {found}, expected {sorted(fields)}")

@@ -1,4 +1,4 @@
-"""From run folders to tables, and the committed record that lets a test find a number somebody edited."""
+"""Tables from run folders, and the committed record by which a test detects edited numbers."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ def results_record(
     reference: str = NO_COMPARISON,
     interval: str = "t",
 ) -> dict[str, Any]:
-    """All a table is made of, as plain JSON: an entry a run (with the SHA-256 of its metrics.json) and how it is shown.
+    """Return everything a table is made of, as plain JSON: an entry a run (with the SHA-256 of its metrics.json) and display options.
 
     Args:
         runs: the finished runs.
-        missing: names of the others, and why.
-        metrics: keys to show; the main ones by default.
-        reproduce: "mosi" or "mosei" for the table with published rows beside ours.
-        reference: the row that others are compared with (`dhmd.results.pairing.pairings`): "" for that of each model without an
-            ablation, "none" for no comparison.
-        interval: "t" for Student's over seeds, "bootstrap" over seeds and videos.
+        missing: names of the unfinished runs, and why.
+        metrics: keys of the metrics to show; the main ones by default.
+        reproduce: "mosi" or "mosei" for the table with the published rows.
+        reference: the reference row (`dhmd.results.pairing.pairings`): "" for each model's row without an ablation, "none" for no
+            comparison.
+        interval: "t" for Student's interval over seeds, "bootstrap" for one over seeds and videos.
 
     Raises:
-        UsageError: the reference is no row, or several.
+        UsageError: the reference matches no row, or several.
         RunError: bootstrap intervals are wanted and cannot be computed.
     """
     done = list(runs)
@@ -79,7 +79,7 @@ def results_record(
 
 
 def _told_apart(tables: Sequence[Table], runs: Iterable[Run]) -> dict[str, dict[str, Any]]:
-    """By digest, what the configurations of rows differ in that read the same but for it."""
+    """Return the differences of configurations whose rows read alike except for the digest, by digest."""
     configs = {digest(run.config): run.config for run in runs}
     found: dict[str, dict[str, Any]] = {}
     for table in tables:
@@ -102,19 +102,19 @@ def record_of(
     interval: str = "t",
     unfinished: Mapping[Path, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """`results_record` of every run among and below the folders.
+    """Return the `results_record` of every run among and below the folders.
 
     Args:
         folders: run folders, or folders of such at any depth.
-        metrics: as there.
-        reproduce: as there.
-        reference: as there.
-        interval: as there.
-        unfinished: run folders that should be there and are not finished, by their resolved path, and what they have come to.
+        metrics: as for `results_record`.
+        reproduce: as for `results_record`.
+        reference: as for `results_record`.
+        interval: as for `results_record`.
+        unfinished: expected run folders that are not finished, by resolved path, and their states.
 
     Raises:
-        RunError: a folder is missing, or there is no run in it and none was to be; or as there.
-        UsageError: as there.
+        RunError: a folder is missing, or holds no run and none was expected; or as for `results_record`.
+        UsageError: as for `results_record`.
     """
     given = list(folders)
     runs, failed = read_runs([f for f in given if not _only_unfinished(f, unfinished)])
@@ -127,7 +127,7 @@ def record_of(
 
 
 def render(record: Mapping[str, Any], form: str = "markdown") -> str:
-    """The tables of a record, as "markdown", "csv" or "latex".
+    """Return the tables of a record, as "markdown", "csv" or "latex".
 
     Raises:
         RunError: the record is of another schema, damaged or edited.
@@ -135,7 +135,7 @@ def render(record: Mapping[str, Any], form: str = "markdown") -> str:
     if record.get("schema") != SCHEMA:
         raise RunError(f"schema: found {record.get('schema')!r}, expected {SCHEMA}; write the record again from the runs")
     tables = tables_of(entries_from_json(record["entries"]))
-    # records written before there were comparisons lack these keys
+    # records written before comparisons existed lack these keys
     comparisons = _unsealed(Comparison, record.get("comparisons", ()), "comparison")
     bootstrap = _unsealed(Bootstrapped, record.get("bootstrap", ()), "bootstrap") if record.get("interval") == "bootstrap" else None
     rows = {tuple(e.metrics_sha256 for e in group.entries) for table in tables for group in table.groups}
@@ -158,7 +158,7 @@ def render(record: Mapping[str, Any], form: str = "markdown") -> str:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """A record from its file.
+    """Return a record from its file.
 
     Raises:
         RunError: the file is missing or no JSON object.
@@ -167,7 +167,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def check_table(file: Path, name: str, record: Path | Mapping[str, Any]) -> None:
-    """See that the text between a document's markers is what its record gives.
+    """Check that the text between a document's markers agrees with its record.
 
     Raises:
         RunError: a line differs, or the record was edited.
@@ -178,10 +178,10 @@ def check_table(file: Path, name: str, record: Path | Mapping[str, Any]) -> None
 
 
 def check_runs(record: Mapping[str, Any], runs: Iterable[Run]) -> None:
-    """See that a record is of these runs: every entry's SHA-256 is that of a run's metrics.json, and so for predictions.csv.
+    """Check that a record belongs to these runs: every SHA-256 in it is that of a run's metrics.json or predictions.csv.
 
     Raises:
-        RunError: an entry fits no run, a run no entry, or a comparison or interval was computed from other predictions.
+        RunError: an entry fits no run, a run fits no entry, or a comparison or interval was computed from other predictions.
     """
     done = list(runs)
     recorded = {entry["metrics_sha256"]: entry["run"] for entry in record["entries"]}
@@ -207,6 +207,6 @@ def _unsealed(kind: type[_Kept], items: Iterable[Mapping[str, Any]], what: str) 
 
 
 def _only_unfinished(folder: Path, unfinished: Mapping[Path, str]) -> bool:
-    """Whether a folder's runs are all known to be unfinished before any of them has left a file."""
+    """Return whether all runs of a folder are known to be unfinished before any of them has left a file."""
     inside = [path for path in unfinished if folder.resolve() in path.parents]
     return bool(inside) and not any(folder.rglob("config.yaml"))

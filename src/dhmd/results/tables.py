@@ -1,4 +1,4 @@
-"""Tables for people: every number with its convention, its number of seeds, its deviation and its interval."""
+"""Printed tables: every number with its convention, its number of seeds, its deviation and its interval."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dhmd.results.published import PublishedRow, published_rows, relative_gains
 from dhmd.results.summary import Group, Table
 
 MAIN_METRICS = ("acc7", "acc2_has_zero", "acc2_non_zero", "f1_non_zero", "mae", "corr")
-"""What a narrow table of a sentiment score shows; ACC2 in both conventions."""
+"""Metrics that a narrow table of a sentiment score shows; ACC2 in both conventions."""
 
 _NONE = "–"
 _RANGE = {"mae": (0.0, math.inf), "loss": (-math.inf, math.inf), "corr": (-1.0, 1.0)}
@@ -36,20 +36,20 @@ def document(
     bootstrap: Sequence[Bootstrapped] | None = None,
     differing: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> Document:
-    """A sheet for each set of comparable runs and one of its differences, then the runs that are in none of them.
+    """Return a table for each set of comparable runs and one of its differences, then the runs that are in none of them.
 
     Args:
         tables: from `dhmd.results.summary.tables_of`.
-        metrics: keys, in order; the main ones by default, all where the task has none of these.
-        missing: the runs that failed or have not finished, and why.
-        published: "mosi" or "mosei" puts DMD's published rows under ours, each with its source, and the gains DHMD's paper states.
+        metrics: keys in order; the main ones by default, or all if the task has none of these.
+        missing: runs that failed or have not finished, and why.
+        published: "mosi" or "mosei" adds DMD's published rows, each with its source, and the gains that DHMD's paper states.
         comparisons: from `dhmd.results.compare.compare`.
-        reference: as given to it, to say which rows have none.
+        reference: reference as given to `dhmd.results.compare.compare`, to say which rows have none.
         bootstrap: from `dhmd.results.compare.bootstrap_rows`: intervals in place of Student's.
-        differing: by configuration, the keys and values that tell rows apart which read the same.
+        differing: keys and values that distinguish rows which read the same, by configuration.
 
     Raises:
-        RunError: a comparison or an interval is not of these rows.
+        RunError: a comparison or an interval does not belong to these rows.
     """
     intervals = None if bootstrap is None else {found.row: found for found in bootstrap}
     sheets = []
@@ -71,24 +71,24 @@ def document(
 
 
 def markdown(tables: Sequence[Table], metrics: Sequence[str] = (), missing: Mapping[str, str] | None = None) -> str:
-    """The document without comparisons, as Markdown."""
+    """Return the document without comparisons, as Markdown."""
     return to_markdown(document(tables, metrics, missing))
 
 
 def reproduction(tables: Sequence[Table], dataset: str, metrics: Sequence[str] = (), missing: Mapping[str, str] | None = None) -> str:
-    """As `markdown`, with DMD's published rows under ours, each with its source, and the gains DHMD's paper states.
+    """Return the document as `markdown` does, with DMD's published rows, each with its source, and the gains that DHMD's paper states.
 
     Args:
         tables: from `dhmd.results.summary.tables_of`.
         dataset: "mosi" or "mosei".
         metrics: keys, in order.
-        missing: the runs that failed or have not finished, and why.
+        missing: runs that failed or have not finished, and why.
     """
     return to_markdown(document(tables, metrics, missing, published=dataset))
 
 
 def beside(table: Table, dataset: str) -> list[PublishedRow]:
-    """DMD's published rows on features aligned as the table's, or of a source that does not say."""
+    """Return DMD's published rows on features with the table's alignment, or from a source that does not state it."""
     return [row for row in published_rows(dataset, method="DMD") if row.aligned in (None, table.first.aligned)]
 
 
@@ -99,7 +99,7 @@ def _beside_published(rows: list[list[str]], table: Table, keys: Sequence[str], 
 
 
 def caption(table: Table, bootstrap: bool = False) -> str:
-    """One sentence: which data and how many samples, synthetic or not, the convention, and what the numbers are."""
+    """Return one sentence: data, number of samples, synthetic or not, convention, and meaning of the numbers."""
     e = table.first
     sizes = " / ".join(f"{e.samples[split]} {split}" for split in ("train", "valid", "test") if split in e.samples)
     kind = {True: ", aligned", False: ", unaligned", None: ""}[e.aligned]
@@ -120,22 +120,22 @@ def caption(table: Table, bootstrap: bool = False) -> str:
 
 
 def chosen(table: Table, metrics: Sequence[str]) -> list[str]:
-    """The metrics a table shows: those asked for, else the main ones, else all but the loss."""
+    """Return the metrics that a table shows: those requested, else the main ones, else all but the loss."""
     there = table.metrics()
     wanted = [key for key in metrics or MAIN_METRICS if key in there]
     return wanted or [key for key in there if key != "loss"]
 
 
 def _own_rows(table: Table, metrics: Sequence[str], intervals: Mapping[tuple[str, ...], Bootstrapped] | None) -> list[list[str]]:
-    """Header and a row a group; columns that say the same in every row are left out, but never an ablation."""
+    """Return the header and a row for each group; columns with equal values in every row are omitted, but never the ablation."""
     first = table.groups
     columns = {"model": [g.first.model for g in first]}
     for name in ("text_encoder", "ablation"):
         values = [str(getattr(g.first, name)) for g in first]
-        if len(set(values)) > 1 or (name == "ablation" and values[0] not in WHOLE):  # an ablation is never left out
+        if len(set(values)) > 1 or (name == "ablation" and values[0] not in WHOLE):  # an ablation is never omitted
             columns[name.replace("_", " ")] = [value or _NONE for value in values]
     named = list(zip(*columns.values(), strict=True))
-    if len(set(named)) < len(named):  # only numbers were overridden: tell the rows apart
+    if len(set(named)) < len(named):  # only numbers were overridden: they distinguish the rows
         columns["configuration"] = [g.first.configuration[:7] for g in first]
     columns["parameters"] = [f"{g.first.parameters / 1e6:.2f} M" for g in first]
     columns["seeds"] = [str(len(g.entries)) for g in first]
@@ -151,7 +151,7 @@ def _told_apart(table: Table, differing: Mapping[str, Mapping[str, Any]]) -> lis
 
 
 def interval_of(group: Group, key: str, intervals: Mapping[tuple[str, ...], Bootstrapped] | None) -> Interval | None:
-    """The interval of a row's mean: Student's, or the bootstrap's where ``intervals`` by row are given; None where there is none.
+    """Return the interval of a row's mean: Student's, or the bootstrap's if ``intervals`` are given; None if there is none.
 
     Raises:
         RunError: the row has no bootstrap interval.
@@ -179,7 +179,7 @@ def _written(s: Summary, interval: Interval | None, key: str) -> str:
     number = f(s.mean) if s.std is None else f"{f(s.mean)} ± {f(s.std)}"
     if interval is None:
         return number
-    low, high = _RANGE.get(key, (0.0, 1.0))  # of few seeds the interval may reach beyond what is possible
+    low, high = _RANGE.get(key, (0.0, 1.0))  # with few seeds the interval may exceed the possible range
     return f"{number} [{f(max(interval.low, low))}, {f(min(interval.high, high))}]"
 
 
@@ -190,7 +190,7 @@ def _published_cells(row: PublishedRow, metrics: Sequence[str], width: int) -> l
 
 
 def _strangeness(table: Table, dataset: str) -> str:
-    """A remark where the runs did not read the published features."""
+    """Return a remark if the runs did not read the published features."""
     e = table.first
     if e.published_as is not None and e.published_as.startswith(dataset):
         return ""

@@ -1,1 +1,1 @@
-"""Many runs by one command: how a sweep and its jobs are named, what state each is in, and how jobs are started."""
+"""Sweeps: many runs by one command, with names and states of their jobs."""

@@ -1,4 +1,4 @@
-"""A sweep's folder: the list of its jobs, and the state of each as their run folders show it."""
+"""The folder of a sweep: the list of its jobs, and the state of each as its run folder shows it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RECORD = "sweep.json"
 
 
 class State(Enum):
-    """What a job has come to."""
+    """State of a job."""
 
     FINISHED = "finished"
     RUNNING = "running"
@@ -33,14 +33,14 @@ class Job:
     """A job and its state.
 
     Attributes:
-        name: of its folder.
-        overrides: of ``dhmd train``.
-        state: what it has come to.
-        epochs: finished ones.
-        max_epochs: at most; None before it began.
-        seconds: of training so far; None where it is not known.
+        name: name of its folder.
+        overrides: overrides of ``dhmd train``.
+        state: state of the job.
+        epochs: number of finished epochs.
+        max_epochs: maximum number of epochs; None before it began.
+        seconds: seconds of training so far; None if unknown.
         loss: validation loss of the best epoch; NaN before it finished.
-        error: the line that says what went wrong, "" otherwise.
+        error: line of the error, if the job failed; "" otherwise.
     """
 
     name: str
@@ -54,10 +54,10 @@ class Job:
 
 
 def write_sweep(folder: Path, jobs: Mapping[str, Sequence[str]], command: str) -> None:
-    """Write the list of jobs, by name; those an earlier command put there stay.
+    """Write the list of jobs by name; jobs of earlier commands are kept.
 
     Raises:
-        RunError: the list that is there cannot be read.
+        RunError: an existing list cannot be read.
     """
     before = read_jobs(folder) if (folder / RECORD).exists() else {}
     content = {"schema": SCHEMA, "command": command, "jobs": {**before, **{name: list(o) for name, o in jobs.items()}}}
@@ -65,10 +65,10 @@ def write_sweep(folder: Path, jobs: Mapping[str, Sequence[str]], command: str) -
 
 
 def read_jobs(folder: Path) -> dict[str, list[str]]:
-    """Overrides of each job by name.
+    """Return the overrides of each job by name.
 
     Raises:
-        RunError: this is not the folder of a sweep.
+        RunError: the folder is not that of a sweep.
     """
     file = folder / RECORD
     try:
@@ -81,16 +81,16 @@ def read_jobs(folder: Path) -> dict[str, list[str]]:
 
 
 def jobs_of(folder: Path) -> list[Job]:
-    """Every job of a sweep with its state, in the sweep's order.
+    """Return every job of a sweep with its state, in the sweep's order.
 
     Raises:
-        RunError: this is not the folder of a sweep.
+        RunError: the folder is not that of a sweep.
     """
     return [job_at(folder / name, overrides) for name, overrides in read_jobs(folder).items()]
 
 
 def job_at(path: Path, overrides: Sequence[str] = ()) -> Job:
-    """The state of a job's run folder, whether or not there is one yet."""
+    """Return the state of a job's run folder, which need not exist yet."""
     run = RunFolder(path)
     epochs, seconds, loss = _epochs(run.history_file), None, math.nan
     if run.finished:
@@ -99,7 +99,7 @@ def job_at(path: Path, overrides: Sequence[str] = ()) -> Job:
             metrics = run.metrics()
             seconds, loss = float(metrics["seconds"]["fit"]), float(metrics["selection"]["value"])
         except (RunError, ValueError, KeyError, TypeError):
-            state = State.INTERRUPTED  # something deleted the record of a finished run
+            state = State.INTERRUPTED  # the record of a finished run was deleted
     elif in_use(path):
         state = State.RUNNING
     elif run.failed_file.exists():
@@ -113,9 +113,9 @@ def job_at(path: Path, overrides: Sequence[str] = ()) -> Job:
 
 
 def seconds_left(jobs: Sequence[Job]) -> float | None:
-    """An estimate for what is not finished, from the time of an epoch so far and the number of jobs running; None without a basis.
+    """Estimate the seconds left, from the time of an epoch so far and the number of running jobs; None without a basis.
 
-    Jobs that stop early make it smaller than it says.
+    The estimate is too large if jobs stop early.
     """
     timed = [(job.seconds, job.epochs) for job in jobs if job.seconds and job.epochs]
     longest = max((job.max_epochs for job in jobs if job.max_epochs), default=None)

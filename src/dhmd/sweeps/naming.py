@@ -1,4 +1,4 @@
-"""Names of sweeps and jobs, made of their overrides: the same command finds its folders again, and no two jobs share one."""
+"""Names of sweeps and jobs, made from their overrides: the same command finds its folders again, and no two jobs share one."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Iterable, Sequence
 
 from dhmd.runs.identity import key_of_override
 
-LONGEST = 120  # characters of a folder's name; file systems take 255 bytes
+LONGEST = 120  # characters of a folder's name; file systems allow 255 bytes
 
 
 def job_name(varying: Sequence[str], overrides: Sequence[str]) -> str:
-    """The folder of a job: ``key-value`` of what varies in its sweep, in the sweep's order.
+    """Return the folder of a job: ``key-value`` of everything that varies in its sweep, in the sweep's order.
 
-    Where a value holds anything but letters, digits, ``_``, ``.`` and ``+``, or the name grows too long, a digest keeps names apart.
+    If a value holds anything but letters, digits, ``_``, ``.`` and ``+``, or the name is too long, a digest makes the name unique.
 
     Args:
         varying: keys that take several values in the sweep.
-        overrides: of the job, "key=value".
+        overrides: overrides of the job, "key=value".
     """
     values = dict(o.split("=", 1) for o in overrides)
     raw = [f"{key}={values[key]}" for key in varying if key in values]
@@ -30,12 +30,12 @@ def job_name(varying: Sequence[str], overrides: Sequence[str]) -> str:
 
 
 def sweep_name(study: str | None, varying: Sequence[str], overrides: Iterable[str]) -> str:
-    """The folder of a sweep: its study, or what varies in it, and a digest of everything that makes it the sweep it is.
+    """Return the folder of a sweep: its study, or its varying keys, and a digest of everything that defines the sweep.
 
     Args:
-        study: name of a file of conf/sweep, None without.
+        study: name of a file of conf/sweep; None without one.
         varying: keys that take several values.
-        overrides: of the whole sweep, as typed.
+        overrides: overrides of the whole sweep, as typed.
     """
     kept = sorted(o for o in overrides if key_of_override(o).names_sweep)
     head = study or ",".join(_plain(_last(key, varying)) for key in varying) or "jobs"
@@ -46,7 +46,7 @@ CONFIG_FLAGS = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", 
 
 
 def hydra_flags(arguments: Sequence[str]) -> list[str]:
-    """The flags of a command line that say where configurations come from, each as one word ``flag=value``."""
+    """Return the flags of a command line that set the source of configurations, each as one word ``flag=value``."""
     found = []
     for i, argument in enumerate(arguments):
         flag, given, value = argument.partition("=")
@@ -56,14 +56,14 @@ def hydra_flags(arguments: Sequence[str]) -> list[str]:
 
 
 def quoted(value: object) -> str:
-    """A value as Hydra's overrides take any text."""
-    # backslashes count twice before a quote, be it the closing one
+    """Return a value quoted so that Hydra's overrides accept any text."""
+    # backslashes are doubled before a quote, including the closing one
     escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), str(value))
     return f"'{escaped}'"
 
 
 def _last(key: str, all_keys: Sequence[str]) -> str:
-    """The last part of a key, or all of it where the last part names another key, too."""
+    """Return the last part of a key, or the whole key if another key has the same last part."""
     short = key.rpartition(".")[2]
     return key if [k.rpartition(".")[2] for k in all_keys].count(short) > 1 else short
 

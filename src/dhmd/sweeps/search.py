@@ -1,4 +1,4 @@
-"""A search over hyper-parameters: its space, its study in a file that outlives the command, and what came of its trials."""
+"""Search over hyper-parameters: its space, its study in a file that outlives the command, and the results of its trials."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ MOST_SEEDS = 2**32
 
 
 class Search:
-    """The study of a search: which trials there are, what each tries, and what came of it.
+    """Study of a search: its trials, their values and their results.
 
-    It lies in ``search.db`` (SQLite) in the search's folder, as Optuna's own tools read it. A trial is written there with all its values
-    before it begins, and its result when it has finished: a search that is killed goes on with the same trials.
+    The study lies in ``search.db`` (SQLite) in the search's folder, in the format of Optuna's own tools. A trial is written there with all
+    its values before it begins, and its result when it has finished: a search that was killed continues with the same trials.
 
     Args:
-        folder: of the search; it must be there.
-        space: override by key, each with several values (`hydra.core.override_parser`).
-        asked: everything else that makes the search the one it is, as text; a folder takes no other.
-        sampler: one of SAMPLERS.
-        seed: of the sampler.
-        startup: trials drawn at random before those that finished are looked at.
+        folder: folder of the search; it must exist.
+        space: overrides by key, each with several values (`hydra.core.override_parser`).
+        asked: everything else that defines the search, as text; a folder accepts no other search.
+        sampler: name of one of SAMPLERS.
+        seed: seed of the sampler.
+        startup: number of trials drawn at random before results are used.
 
     Raises:
         UsageError: Optuna is not installed, an option is wrong, a value cannot be searched over, or the folder holds another search.
@@ -69,20 +69,20 @@ class Search:
 
     @property
     def unfinished(self) -> dict[str, list[str]]:
-        """As `trials`, those without a result."""
+        """Overrides of the trials without a result, by the name of their folder."""
         results = {_name(t.number) for t in self.study.get_trials(deepcopy=False) if t.state.is_finished()}
         return {name: overrides for name, overrides in self.trials.items() if name not in results}
 
     def ask(self) -> tuple[str, list[str]]:
-        """A new trial: the name of its folder, and its overrides.
+        """Return a new trial: the name of its folder, and its overrides.
 
-        What is tried depends on the seed, the trial's number and the results so far, not on when the command was started.
+        The values depend on the seed, the trial's number and the results so far, not on the time at which the command was started.
         """
         from optuna.trial import TrialState
 
         for trial in self.study.get_trials(deepcopy=False):
             if not trial.state.is_finished() and "overrides" not in trial.user_attrs:
-                self.study.tell(trial.number, state=TrialState.FAIL)  # the command was killed while this one was drawn
+                self.study.tell(trial.number, state=TrialState.FAIL)  # the command was killed while this trial was drawn
         number = len(self.study.get_trials(deepcopy=False))
         self.study.sampler = self._sampler((self.seed * 1_000_003 + number) % MOST_SEEDS)
         asked = self.study.ask(self.space)
@@ -91,17 +91,17 @@ class Search:
         return _name(asked.number), overrides
 
     def tell(self, job: Job) -> None:
-        """Write the result of a trial that has finished: its validation loss.
+        """Write the result of a finished trial, its validation loss.
 
         Raises:
-            RunError: it is no finite number.
+            RunError: the loss is no finite number.
         """
         if not math.isfinite(job.loss):
             raise RunError(f"{self.folder / job.name}: validation loss: found {job.loss}, expected a finite number; remove the folder")
         self.study.tell(_number(job.name), job.loss)
 
     def best(self) -> str | None:
-        """The trial with the lowest validation loss; None before one has finished."""
+        """Return the trial with the lowest validation loss; None before one has finished."""
         done = [t for t in self.study.get_trials(deepcopy=False) if t.value is not None]
         return _name(min(done, key=lambda t: (t.value, t.number)).number) if done else None
 
@@ -110,7 +110,7 @@ class Search:
 
         if self.sampler == "random":
             return RandomSampler(seed=seed)
-        # trials that run at the same time keep away from each other
+        # concurrent trials keep away from each other
         return TPESampler(seed=seed, n_startup_trials=self.startup, constant_liar=True)
 
     def _same_as_before(self, asked: list[str]) -> None:
@@ -125,10 +125,10 @@ class Search:
 
 
 def require_optuna() -> None:
-    """Import Optuna, and keep it from writing about every step.
+    """Import Optuna with its messages about every step silenced.
 
     Raises:
-        UsageError: it is not installed.
+        UsageError: Optuna is not installed.
     """
     try:
         import optuna
@@ -139,12 +139,12 @@ def require_optuna() -> None:
 
 
 def write_trials(folder: Path, jobs: Sequence[Job], keys: Collection[str]) -> None:
-    """Write trials.csv: a row a trial, with its state, its validation loss and what it tried.
+    """Write trials.csv: a row for each trial, with its state, its validation loss and its values.
 
     Args:
-        folder: of the search.
+        folder: folder of the search.
         jobs: the trials.
-        keys: what is searched over.
+        keys: keys that are searched over.
     """
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
@@ -160,10 +160,10 @@ def write_best(folder: Path, job: Job, keys: Collection[str], overrides: Sequenc
     """Write best.yaml: the trial, its validation loss, its values, and the command that trains with them.
 
     Args:
-        folder: of the search.
-        job: the trial.
-        keys: what is searched over.
-        overrides: of the command.
+        folder: folder of the search.
+        job: the best trial.
+        keys: keys that are searched over.
+        overrides: overrides of the command.
     """
     content = {
         "trial": job.name,
@@ -176,7 +176,7 @@ def write_best(folder: Path, job: Job, keys: Collection[str], overrides: Sequenc
 
 
 def describe(folder: Path) -> str:
-    """What a finished search says: the best trial, and how to go on with it."""
+    """Return the text about a finished search: the best trial, and the command to continue with it."""
     best = yaml.safe_load((folder / BEST).read_text(encoding="utf-8"))
     lines = [
         f"best on validation: {best['trial']}, loss {best['validation_loss']:.4f} after epoch {best['epoch']}",
@@ -189,7 +189,7 @@ def describe(folder: Path) -> str:
 
 
 def values(job: Job, keys: Collection[str]) -> dict[str, str]:
-    """What a trial tries, by key, as on the command line."""
+    """Return the values of a trial by key, as on the command line."""
     tried = {key: value for key, _, value in (o.partition("=") for o in job.overrides)}
     return {key: tried[key] for key in keys}
 
@@ -208,12 +208,12 @@ def _study(file: Path) -> Study:
 
 
 def distribution(override: Override) -> BaseDistribution:
-    """What Optuna calls the values of an override.
+    """Return Optuna's distribution for the values of an override.
 
-    Choices stay text, as they stand on the command line: a choice may be a list or a file of a group.
+    Choices stay text, as on the command line: a choice may be a list or a file of a group.
 
     Raises:
-        UsageError: Optuna has no such values.
+        UsageError: Optuna has no such distribution.
     """
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -229,7 +229,7 @@ def distribution(override: Override) -> BaseDistribution:
             if all(isinstance(n, int) for n in numbers):
                 return IntDistribution(int(numbers[0]), int(numbers[-1]), log=log, step=int(found.step))
             return FloatDistribution(float(numbers[0]), float(numbers[-1]), log=log, step=None if log else float(found.step))
-        if isinstance(found, ChoiceSweep):  # in the order given, even where shuffle=True: Optuna knows a choice by its place
+        if isinstance(found, ChoiceSweep):  # in the order given, even with shuffle=True: Optuna identifies a choice by its position
             return CategoricalDistribution([Transformer.str(choice) for choice in found.list])
         return CategoricalDistribution(list(override.sweep_string_iterator()))
     except (ValueError, TypeError, IndexError) as error:

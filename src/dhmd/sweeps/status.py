@@ -1,4 +1,4 @@
-"""``dhmd sweep status``: a sweep's jobs as a table, live if wanted."""
+"""The command ``dhmd sweep status``: a sweep's jobs as a table, live if requested."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from rich.table import Table
 from dhmd.sweeps.folder import Job, State, jobs_of, seconds_left
 
 STYLE = {State.FINISHED: "green", State.RUNNING: "bold", State.FAILED: "red", State.INTERRUPTED: "yellow", State.WAITING: "dim"}
-EVERY = 2.0  # seconds between two looks
+EVERY = 2.0  # seconds between two updates
 
 
 def show_status(folder: Path, watch: bool = False) -> None:
     """Print the table.
 
     Raises:
-        RunError: this is not the folder of a sweep.
+        RunError: the folder is not that of a sweep.
     """
     jobs = jobs_of(folder)
     console = Console()
@@ -37,7 +37,7 @@ def show_status(folder: Path, watch: bool = False) -> None:
 
 
 def table(folder: Path, jobs: Sequence[Job]) -> Table:
-    """The jobs with what there is to say of each, and the sum of them in the caption."""
+    """Return a table of the jobs with their details, and a summary in the caption."""
     found = Table(title=escape(str(folder)), caption=summary(jobs), caption_justify="left", title_justify="left")
     for name in ("job", "state", "epochs", "time", "validation loss", "error"):
         found.add_column(name, justify="right" if name in ("epochs", "time", "validation loss") else "left", overflow="fold")
@@ -54,7 +54,7 @@ def table(folder: Path, jobs: Sequence[Job]) -> Table:
 
 
 def summary(jobs: Sequence[Job]) -> str:
-    """Numbers of jobs by state, and the time that is left."""
+    """Return the numbers of jobs by state, and the time that is left."""
     counted = Counter(job.state for job in jobs)
     parts = [f"{counted[state]} {state.value}" for state in State if counted[state]]
     left = seconds_left(jobs)
@@ -64,7 +64,7 @@ def summary(jobs: Sequence[Job]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time for people: 42 s, 3 min 20 s, 2 h 5 min."""
+    """Return a duration as text: 42 s, 3 min 20 s, 2 h 5 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,4 +1,4 @@
-"""The run folders that a table lacks: jobs that failed, are running, were interrupted or have not begun."""
+"""Run folders that a table lacks: jobs that failed, are running, were interrupted or have not begun."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dhmd.sweeps.folder import RECORD, Job, State, job_at, jobs_of
 
 
 def unfinished(folders: Sequence[Path]) -> dict[Path, str]:
-    """Every run that is not finished at or below some folders, by resolved path, and its state with the line that says what went wrong.
+    """Return every unfinished run at or below some folders, by resolved path, with its state and the line of its error.
 
-    The jobs of a sweep that have left no folder yet are among them. Folders that are not there hold none.
+    Jobs of a sweep that have no folder yet are included. Folders that do not exist hold no runs.
 
     Raises:
         RunError: the list of a sweep's jobs cannot be read.

@@ -1,1 +1,1 @@
-"""Runs in Weights & Biases and TensorBoard: what they are called, what is logged at their end, uploading later, a workspace of panels."""
+"""Runs in Weights & Biases and TensorBoard: names, results logged at their end, later uploads, a workspace of panels."""

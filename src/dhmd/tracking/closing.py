@@ -1,4 +1,4 @@
-"""A W&B run ends with the training it belongs to, however that ends."""
+"""Closing of a W&B run together with its training, however that ends."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 
 @contextmanager
 def closing_wandb(loggers: Sequence[Logger]) -> Iterator[None]:
-    """Finish what these have begun in W&B, as finished or as failed."""
+    """Finish the W&B runs that these loggers have begun, as finished or as failed."""
     status = 1
     try:
         yield
         status = 0
     finally:
         for logger in loggers:
-            # asking for `experiment` would begin one
+            # reading `experiment` would begin a run
             if isinstance(logger, WandbLogger) and (begun := logger._experiment) is not None:
                 begun.finish(exit_code=status)

@@ -1,4 +1,4 @@
-"""What a run is called in W&B: its sweep, its job, its tags, and an id that outlives interruptions."""
+"""Identity of a run in W&B: its sweep, its job, its tags, and an id that outlives interruptions."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from uuid import uuid4
 from dhmd.files import write_text
 
 LONGEST_NAME = 128
-"""Characters of a group or name that W&B takes."""
+"""Maximum number of characters of a group or name in W&B."""
 LONGEST_TAG = 64
-"""Characters of a tag that W&B takes."""
+"""Maximum number of characters of a tag in W&B."""
 SWEEP_RECORD = "sweep.json"
 ID_FILE = "wandb_id"
 
 
 def wandb_identity(run_dir: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of Lightning's WandbLogger; ``group``, ``name`` and ``tags`` of ``logger.wandb`` win where they are set.
+    """Return arguments of Lightning's WandbLogger; ``group``, ``name`` and ``tags`` of ``logger.wandb`` take precedence if they are set.
 
     Args:
-        run_dir: the run folder; `ID_FILE` is written into it where it is missing.
-        config: the run's plain configuration, which W&B is given whole.
+        run_dir: the run folder; `ID_FILE` is written into it if it is missing.
+        config: the run's plain configuration, which is sent to W&B as a whole.
 
     Returns:
         ``id``, ``config``, ``group`` (the sweep's folder, None outside of a sweep), ``name`` (the run folder) and ``tags``
@@ -41,7 +41,7 @@ def wandb_identity(run_dir: Path, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run_id(run_dir: Path) -> str:
-    """The id of a run and of its continuations: that of the folder, else the one a W&B sweep's agent has given, else a new one."""
+    """Return the id of a run and of its continuations: the folder's, else that given by a W&B sweep's agent, else a new one."""
     file = run_dir / ID_FILE
     if not file.exists():
         assigned = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
@@ -50,11 +50,11 @@ def run_id(run_dir: Path) -> str:
 
 
 def sweep_of(run_dir: Path) -> str | None:
-    """The name of the sweep a run folder lies in; None for a run by itself."""
+    """Return the name of the sweep that a run folder lies in; None for a single run."""
     sweep = run_dir.absolute().parent
     return shortened(sweep.name) if (sweep / SWEEP_RECORD).is_file() else None
 
 
 def shortened(name: str) -> str:
-    """A folder's name, no longer than W&B takes; its end stays, which is where long names carry their digest."""
+    """Return a folder's name, shortened to W&B's limit; its end is kept, because long names have their digest there."""
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 9]}{name[-9:]}"

@@ -1,4 +1,4 @@
-"""Lightning's W&B logger, without what W&B warns of and without what takes it seconds to start."""
+"""Lightning's W&B logger without W&B's warning about ``anonymous`` and without a slow import at the start."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ APPLY = "_detect_and_apply_job_inputs"
 
 
 class QuietWandbLogger(WandbLogger):
-    """Lightning's, with its arguments, but W&B is not given its setting ``anonymous``.
+    """Lightning's WandbLogger, with the same arguments, except that W&B does not get its setting ``anonymous``.
 
-    Lightning passes it whether or not it is set, and recent W&B warns of it in every run.
+    Lightning always passes the setting, and recent versions of W&B warn about it in every run.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -25,9 +25,9 @@ class QuietWandbLogger(WandbLogger):
 
 
 def _launch_when_used() -> None:
-    """Let every run ask W&B Launch for job inputs only where somebody has imported it, without which there can be none.
+    """Let runs ask W&B Launch for job inputs only if Launch has been imported, without which there can be none.
 
-    W&B imports it to ask, with its whole public interface: seconds of every training's start.
+    Otherwise W&B imports Launch with its whole public interface, which takes seconds at every training's start.
     """
     from wandb.sdk.wandb_run import Run
 

@@ -1,4 +1,4 @@
-"""The offline logs of W&B below a folder, and what has become of each."""
+"""Offline logs of W&B below a folder, and the state of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dhmd.files import in_use
 
 
 class State(Enum):
-    """What has become of a log."""
+    """State of a log."""
 
     OPEN = "to upload"
     UPLOADED = "uploaded before"
@@ -34,16 +34,19 @@ class OfflineLog:
 
     @property
     def uploaded(self) -> bool:
-        """Whether ``wandb sync`` left its mark."""
+        """True if ``wandb sync`` left its mark."""
         return self.file.with_suffix(".wandb.synced").exists()
 
     def state(self) -> State:
-        """A log that is still written is left alone: W&B would take the part for the whole and never come back."""
+        """Return the state of the log.
+
+        A log that is still being written is not uploaded: W&B would take the part for the whole and never return to it.
+        """
         if self.uploaded:
             return State.UPLOADED
         return State.TRAINING if in_use(self.run_dir) else State.OPEN
 
 
 def offline_logs(folder: Path) -> list[OfflineLog]:
-    """All below a folder; those of one run in the order they were begun."""
+    """Return all offline logs below a folder; logs of one run are in the order they were begun."""
     return [OfflineLog(file) for file in sorted(folder.absolute().rglob("run-*.wandb")) if file.parent.name.startswith("offline-run-")]

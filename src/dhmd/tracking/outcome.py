@@ -1,4 +1,4 @@
-"""What loggers are told when a run has ended: its test metrics and, where they can show them, its figures and tables."""
+"""Results sent to loggers when a run has ended: its test metrics and, if they can show them, its figures and tables."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from dhmd.runs.reader import read_run
 from dhmd.tracking.tables import run_tables
 
 STEP = "trainer/global_step"
-"""Lightning's step in W&B, which every history is drawn over."""
+"""Name of Lightning's step in W&B, the x axis of every history."""
 
 
 def log_outcome(run_dir: Path, loggers: Sequence[Logger], step: int) -> None:
-    """Log what a finished run's folder holds. Without W&B or TensorBoard these are a few numbers, and nothing heavy is read.
+    """Log the results of a finished run's folder. Other loggers than W&B and TensorBoard get a few numbers, and nothing heavy is read.
 
-    Of a run whose test split was not read there is no more than the summary.
+    A run whose test split was not read has only the summary.
 
     Args:
         run_dir: a finished run.
-        loggers: of the trainer.
-        step: the last one.
+        loggers: loggers of the trainer.
+        step: number of the last step.
 
     Raises:
         RunError: the record is damaged.
@@ -44,7 +44,7 @@ def log_outcome(run_dir: Path, loggers: Sequence[Logger], step: int) -> None:
 
 
 def summary(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """metrics.json as one level of ``path/name``; ``validation/`` is that of the chosen epoch, the one that was tested."""
+    """Return metrics.json as one level of ``path/name``; ``validation/`` belongs to the chosen epoch, the one that was tested."""
     content = {key: value for key, value in metrics.items() if key not in ("schema", "validation")}
     chosen = [row for row in metrics["validation"] if row["epoch"] == metrics["selection"]["epoch"]]
     if chosen:

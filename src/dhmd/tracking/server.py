@@ -1,4 +1,4 @@
-"""Where W&B uploads to, and whether anybody answers there."""
+"""Address of the W&B server, and a check that it answers."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import urllib.request
 
 from dhmd.errors import RunError
 
-SECONDS = 10.0  # to answer at all
+SECONDS = 10.0  # for any answer
 
 
 def server() -> str:
-    """The address: W&B's variables and settings files decide."""
+    """Return the address, as determined by W&B's variables and settings files."""
     from wandb.sdk import wandb_setup
 
     return str(wandb_setup.singleton().settings.base_url)
 
 
 def check_server() -> None:
-    """W&B's programs go on trying for hours where there is no network.
+    """Check that the W&B server answers: W&B's programs would retry for hours without a network.
 
     Raises:
-        RunError: nothing answers.
+        RunError: the server does not answer.
     """
     url = server()
     try:

@@ -1,4 +1,4 @@
-"""``dhmd sync``: upload the offline W&B runs below a folder, by W&B's own ``wandb sync``."""
+"""The command ``dhmd sync``: upload the offline W&B runs below a folder, by W&B's own ``wandb sync``."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from dhmd.errors import RunError, UsageError
 from dhmd.tracking.offline import OfflineLog, State, offline_logs
 from dhmd.tracking.server import check_server
 
-AT_ONCE = 100  # logs a command: a command line has an end
+AT_ONCE = 100  # logs for a command: the length of a command line is limited
 
 
 def sync(folder: Path, dry_run: bool = False) -> None:
-    """Say what is there, upload what is open, and say what was done.
+    """Print the offline runs, upload the open ones, and print the outcome.
 
     Args:
-        folder: a run folder, a sweep, or anything above.
-        dry_run: say what would be uploaded, and use no network.
+        folder: a run folder, a sweep, or a folder above.
+        dry_run: whether to print only the runs that would be uploaded, without using the network.
 
     Raises:
-        UsageError: there is no such folder.
-        RunError: it holds no offline runs, no server answers, there is no login, or something was not uploaded.
+        UsageError: the folder does not exist.
+        RunError: the folder holds no offline runs, no server answers, there is no login, or a run was not uploaded.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; expected a run folder, a sweep, or a folder of them")
@@ -50,10 +50,10 @@ def sync(folder: Path, dry_run: bool = False) -> None:
 
 
 def _upload(logs: Sequence[OfflineLog]) -> None:
-    environment = {key: value for key, value in os.environ.items() if key != "WANDB_MODE"}  # it may say offline, which is why we are here
+    environment = {key: value for key, value in os.environ.items() if key != "WANDB_MODE"}  # may say offline, as in the run
     command = [*_wandb(), "sync", *(str(log.file.parent) for log in logs)]
     said = []
-    # no input: W&B would ask for a key, where nobody may be there to answer
+    # no input: W&B would ask for a key when nobody may be there to answer
     with subprocess.Popen(  # noqa: S603  # W&B's own program and paths found here
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:

@@ -14,11 +14,11 @@ from dhmd.evaluation.metrics import predicted_class
 from dhmd.runs.arrays import Record
 
 TOP = 10
-"""Dictionary entries of a space that are listed."""
+"""Number of dictionary entries listed for a space."""
 
 
 def run_tables(record: Record, task: Task) -> dict[str, list[Row]]:
-    """Tables by name; those of stages the network did not have are left out.
+    """Return the tables by name; tables of stages that the network lacks are omitted.
 
     Returns:
         ``edges`` (learned weights of the test split by class, against the prior), ``edges_by_sample`` (a row a sample and space),
@@ -33,7 +33,7 @@ def run_tables(record: Record, task: Task) -> dict[str, list[Row]]:
 
 
 def _by_sample(record: Record, task: Task) -> list[Row]:
-    """Wide, so that a sample can be found and sorted by an edge; edges of another space stay empty."""
+    """Return a wide table, so that a sample can be found and sorted by an edge; edges of another space stay empty."""
     predicted = record.prediction[:, 0] if task == "regression" else predicted_class(record.prediction)
     learned = {space: edges for space, edges in record.edges.items() if edges.weights is not None}
     names = list(dict.fromkeys(name for edges in learned.values() for name in edges.names))

@@ -24,18 +24,18 @@ SPACES = ("homogeneous", "heterogeneous")
 DISTILLATION = ("regularity", "logit", "representation", "matching")
 DECOUPLING = ("reconstruction", "cycle", "orthogonality", "margin")
 FIGURES = {"Edges": ("edge_graphs", "edge_history"), "Dictionaries": ("dictionary_usage", "dictionary_overlap"), "Test set": ("confusion",)}
-ABLATION = "labels.ablation"  # of the configuration
+ABLATION = "labels.ablation"  # key of the configuration
 TABLES = ("edges", "edges_by_sample", "top_activations")
 COLUMNS = tuple(f"summary:{name}" for name in ("data", "model", "ablation", "seed", "selection/epoch", "test/mae", "test/acc2_non_zero"))
-"""Beside the name; a run's summary is its metrics.json."""
+"""Columns beside the name; a run's summary is its metrics.json."""
 
 
 def views(entity: str, project: str) -> list[Workspace]:
-    """The views: ``training`` shows curves, figures and tables of single runs; ``ablations`` test metrics, runs grouped by ablation.
+    """Return the views: ``training`` shows curves, figures and tables of single runs; ``ablations`` test metrics, grouped by ablation.
 
     Args:
         entity: the user or team the project belongs to.
-        project: as in ``logger.wandb.project``.
+        project: name of the project, as in ``logger.wandb.project``.
 
     Raises:
         UsageError: the extra ``dashboards`` is not installed.
@@ -65,7 +65,7 @@ def views(entity: str, project: str) -> list[Workspace]:
 
 
 def specification(view: Workspace) -> str:
-    """What W&B is sent of a view, as JSON, read back by the library's own model of it.
+    """Return the JSON that W&B gets for a view, read back by the library's own model of it.
 
     Raises:
         ValueError: the library refuses the view (pydantic's error).
@@ -105,7 +105,7 @@ def _save(view: Any) -> str:
     check_server()
     try:
         saved = view.save()
-    except Exception as error:  # W&B's client raises whatever its transport does
+    except Exception as error:  # W&B's client raises the errors of its transport
         what = f"W&B did not take the view {view.name!r} ({str(error).strip()})"
         raise RunError(f"{what}; `wandb login` once, and check --entity and --project") from error
     return str(saved.url)

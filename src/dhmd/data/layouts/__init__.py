@@ -1,4 +1,4 @@
-"""The layouts feature files come in, one class a file; which one a file has is seen from its content."""
+"""Layouts of feature files, one class a file; the layout of a file is recognised from its content."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from dhmd.extensions import definitions
 __all__ = ["KEYS", "LAYOUTS", "SPLITS", "Canonical", "Layout", "layout_of", "layouts"]
 
 LAYOUTS: dict[str, Layout] = {x.name: x for x in (NpyFolder(), Sims(), MultiBench(), MulT(), Mmsa())}
-"""Those of the suite by name; the first that fits a content is taken."""
+"""Layouts of the suite by name; the first one that fits a content is used."""
 
 
 def layouts() -> dict[str, Layout]:
-    """By name: those that extensions define, which come first, then those of the suite.
+    """Return all layouts by name: those that extensions define first, then those of the suite.
 
     Raises:
         UsageError: an extension cannot be imported, or its layout has the name of another.
@@ -40,21 +40,21 @@ def layouts() -> dict[str, Layout]:
 
 
 def layout_of(content: Any, path: Path, name: str | None = None) -> Layout:
-    """The layout of a content.
+    """Return the layout of a content.
 
     Args:
-        content: what was read.
-        path: its file, for messages.
-        name: of the layout it must have; None to see.
+        content: the content read from the file.
+        path: path of the file, for messages.
+        name: name of the layout it must have; None to recognise it.
 
     Raises:
-        DataError: the content has not the layout that was named.
+        DataError: the content does not have the named layout, or none fits.
         UsageError: there is no layout of that name.
     """
     known = layouts()
     fitting = [layout for layout in known.values() if layout.fits(content)]
     if name is None:
-        return fitting[0] if fitting else known["mmsa"]  # whose messages say what is missing
+        return fitting[0] if fitting else known["mmsa"]  # its messages tell what is missing
     if name not in known:
         raise UsageError(f"layout: found {name!r}, expected one of {', '.join(known)}")
     if known[name] not in fitting and (name != "mmsa" or fitting):

@@ -1,4 +1,4 @@
-"""Own features: a folder of npy files beside a csv."""
+"""The layout of a user's own features: a folder of npy files beside a csv."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DESCRIBES = "a folder with one csv (columns id, split, label or class, text) and
 
 @dataclass(frozen=True)
 class Folder:
-    """What a folder of arrays is before it is read.
+    """Paths of a folder of arrays that is not read yet.
 
     Attributes:
         path: the folder.
@@ -38,10 +38,11 @@ class NpyFolder:
     """One csv with a line a sample, and features by modality as npy files.
 
     The csv has the columns id, split (train, valid, test), label (real numbers) or class (whole numbers from 0; whole labels serve as
-    classes, too), optionally text; every further column names groups that can be kept together (video, speaker, show). A modality is
-    ``<name>.npy`` (N, T, d) with its rows in the order of the csv, zero-padded, optionally with ``<name>_lengths.npy`` (N,); or
-    ``<name>/<id>.npy`` (T_i, d) or (d,) a sample. Token ids may be given in ``text_bert.npy`` (N, 3, T). The names language, vision and
-    acoustic (or text, video and audio) come first, others follow by alphabet. Texts without language features are for text encoders.
+    classes, too), and optionally text; every further column names groups that can be kept together (video, speaker, show). A modality is
+    either one file ``<name>.npy`` (N, T, d) with its rows in the order of the csv, zero-padded, optionally with ``<name>_lengths.npy``
+    (N,); or one file ``<name>/<id>.npy`` (T_i, d) or (d,) per sample. Token ids may be given in ``text_bert.npy`` (N, 3, T). The names
+    language, vision and acoustic (or text, video and audio) come first, others follow by alphabet. Texts without language features are
+    for text encoders.
 
     Source: this project. Arrays are read without unpickling anything.
     """
@@ -50,11 +51,11 @@ class NpyFolder:
     describes = DESCRIBES
 
     def fits(self, content: Any) -> bool:
-        """Whether it is a folder."""
+        """Return whether the content is a folder."""
         return isinstance(content, Folder)
 
     def canonical(self, content: Any, path: Path, keys: Mapping[str, str] | None) -> Canonical:
-        """Cut the arrays into splits.
+        """Return the arrays cut into splits.
 
         Raises:
             DataError: the csv lacks a column or a value, or an array does not fit it.
@@ -87,13 +88,13 @@ def _is_there(folder: Path, key: str) -> bool:
 
 
 def folder_at(path: Path) -> Folder | None:
-    """The folder of arrays at a path; None where there is not exactly one csv in it."""
+    """Return the folder of arrays at a path; None unless it holds exactly one csv."""
     tables = sorted(path.glob("*.csv"))
     return Folder(path, tables[0]) if len(tables) == 1 else None
 
 
 def modality_keys(folder: Path) -> dict[str, str]:
-    """Which file or sub-folder holds which modality, from their names, in modality order."""
+    """Return the file or sub-folder of each modality, from their names, in modality order."""
     names = {p.stem for p in folder.glob("*.npy")} | {p.parent.name for p in folder.glob("*/*.npy")}
     features = sorted(n for n in names if n != "text_bert" and not n.endswith("_lengths"))
     found = {OTHER_NAMES.get(n, n): n for n in features}
@@ -101,10 +102,10 @@ def modality_keys(folder: Path) -> dict[str, str]:
 
 
 def read_arrays(folder: Path, key: str, ids: list[str]) -> dict[str, npt.NDArray[Any]]:
-    """One modality's array and, where there are some, its lengths (under ``<key>_lengths``), in the order of the ids.
+    """Return one modality's array and, if there are any, its lengths (under ``<key>_lengths``), in the order of the ids.
 
     Raises:
-        DataError: there is none, or it does not fit the ids.
+        DataError: the array is missing or does not fit the ids.
     """
     if (folder / f"{key}.npy").is_file():
         found = {key: load_npy(folder / f"{key}.npy")}
@@ -137,6 +138,6 @@ def read_arrays(folder: Path, key: str, ids: list[str]) -> dict[str, npt.NDArray
 def _take(value: Any, rows: npt.NDArray[np.int64]) -> Any:
     if isinstance(value, list):
         return [value[i] for i in rows]
-    if len(rows) and len(rows) == rows[-1] - rows[0] + 1:  # in one piece: no copy
+    if len(rows) and len(rows) == rows[-1] - rows[0] + 1:  # contiguous: no copy is needed
         return value[rows[0] : rows[-1] + 1]
     return value[rows]

@@ -1,4 +1,4 @@
-"""What a layout is: it recognises a content and puts the content's values under the names that the checks know."""
+"""The interface of a layout: it recognises a content and puts the content's values under the names that the checks know."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dhmd.errors import data_error
 
 SPLITS = ("train", "valid", "test")
 KEYS: Mapping[str, str] = {"language": "text", "vision": "vision", "acoustic": "audio"}
-"""Which key of a split holds which modality, in the order of the papers' losses."""
+"""Key of a split that holds each modality, in the order of the papers' losses."""
 
 
 @dataclass
@@ -24,11 +24,11 @@ class Canonical:
     Attributes:
         splits: train, valid and test; each with id, one key a modality, optionally ``<key>_lengths``, raw_text, text_bert, and
             regression_labels or classification_labels.
-        keys: which key holds which modality, in modality order.
-        synthetic: whether it was generated.
-        notes: what a user should know, in sentences.
+        keys: the key that holds each modality, in modality order.
+        synthetic: whether the content was generated.
+        notes: remarks for the user, in sentences.
         groups: per split further columns, a string a sample, by which samples can be kept together; None in a layout without.
-        text_only: whether the language has texts or tokens but no features; those under its key are a placeholder of zeros.
+        text_only: whether the language has texts or tokens but no features; the array under its key is then a placeholder of zeros.
     """
 
     splits: dict[str, dict[Any, Any]]
@@ -44,40 +44,40 @@ class Layout(Protocol):
 
     @property
     def name(self) -> str:
-        """The name in ``data.layout``."""
+        """Name in ``data.layout``."""
 
     @property
     def describes(self) -> str:
-        """What it is, in a few words for messages."""
+        """Description of the layout in a few words, for messages."""
 
     def fits(self, content: Any) -> bool:
-        """Whether a content is of this layout."""
+        """Return whether a content is of this layout."""
 
     def canonical(self, content: Any, path: Path, keys: Mapping[str, str] | None) -> Canonical:
-        """Put the values under the canonical names.
+        """Return the values of a content under the canonical names.
 
         Args:
-            content: of this layout.
-            path: its file, for messages.
-            keys: which key holds which modality; None for the layout's own.
+            content: content of this layout.
+            path: path of the file, for messages.
+            keys: the key that holds each modality; None for the layout's own keys.
 
         Raises:
-            DataError: something is not as the layout has it.
+            DataError: the content does not follow the layout.
         """
 
 
 def split_dicts(content: Any) -> dict[str, dict[Any, Any]]:
-    """The splits that a pickle's content has; none where it is no dict of dicts."""
+    """Return the splits of a pickle's content; none if it is no dict of dicts."""
     if not isinstance(content, dict):
         return {}
     return {s: content[s] for s in SPLITS if isinstance(content.get(s), dict)}
 
 
 def required(split: dict[Any, Any], key: str, name: str, path: Path) -> Any:
-    """The value of a key of a split.
+    """Return the value of a key of a split.
 
     Raises:
-        DataError: it is absent.
+        DataError: the key is absent.
     """
     if key not in split:
         raise data_error(
@@ -87,10 +87,10 @@ def required(split: dict[Any, Any], key: str, name: str, path: Path) -> Any:
 
 
 def flat_labels(value: Any, path: Path, key: str) -> npt.NDArray[Any]:
-    """Labels of shape (N,), (N, 1) or (N, 1, 1) as (N,).
+    """Return labels of shape (N,), (N, 1) or (N, 1, 1) as (N,).
 
     Raises:
-        DataError: any other shape.
+        DataError: the labels have another shape.
     """
     try:
         array = np.asarray(value)

@@ -15,31 +15,31 @@ class Mmsa:
     """``{train, valid, test}``, each with id, raw_text, text, text_bert, audio, vision, regression_labels, classification_labels,
     annotations and, where unaligned, audio_lengths and vision_lengths.
 
-    Source: github.com/thuiar/MMSA, ``src/MMSA/data_loader.py`` and ``data/DataPre.py``. It is the layout that the others are brought to.
+    Source: github.com/thuiar/MMSA, ``src/MMSA/data_loader.py`` and ``data/DataPre.py``. The canonical form of all layouts is this one.
     """  # noqa: D205
 
     name = "mmsa"
     describes = LAYOUT
 
     def fits(self, content: Any) -> bool:
-        """Whether a split has labels under MMSA's names."""
+        """Return whether a split has labels under MMSA's names."""
         return any(k in split for split in split_dicts(content).values() for k in ("regression_labels", "classification_labels"))
 
     def canonical(self, content: Any, path: Path, keys: Mapping[str, str] | None) -> Canonical:
-        """The splits as they are.
+        """Return the splits unchanged.
 
         Raises:
-            DataError: it is no dict of the three splits.
+            DataError: the content is no dict of the three splits.
         """
         splits = three_splits(content, path)
         return Canonical(splits, dict(keys or KEYS), synthetic=content.get("synthetic") is True)
 
 
 def three_splits(content: Any, path: Path) -> dict[str, dict[Any, Any]]:
-    """The three splits of a pickle.
+    """Return the three splits of a pickle.
 
     Raises:
-        DataError: it is no dict, or lacks a split.
+        DataError: the content is no dict, or lacks a split.
     """
     if not isinstance(content, dict) or not all(isinstance(content.get(s, {}), dict) for s in SPLITS):
         found = _type_of(content) if not isinstance(content, dict) else "a dict whose splits are not dicts"

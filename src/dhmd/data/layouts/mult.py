@@ -25,11 +25,11 @@ class MulT:
     describes = "a pickle of MulT, with the key labels and GloVe vectors in text"
 
     def fits(self, content: Any) -> bool:
-        """Whether a split has labels under MulT's name alone."""
+        """Return whether a split has labels under MulT's name alone."""
         return any("labels" in split and "regression_labels" not in split for split in split_dicts(content).values())
 
     def canonical(self, content: Any, path: Path, keys: Mapping[str, str] | None) -> Canonical:
-        """Labels as regression_labels, ids as strings.
+        """Return the splits with labels as regression_labels and ids as strings.
 
         Raises:
             DataError: labels are absent or of another shape.
@@ -38,7 +38,7 @@ class MulT:
         numbered = False
         for name, split in three_splits(content, path).items():
             labels = flat_labels(required(split, "labels", name, path), path, f"{name}/labels")
-            labels_of(labels, len(labels), path, f"{name}/labels")  # here, where the file's own key is known
+            labels_of(labels, len(labels), path, f"{name}/labels")  # checked here, while the file's own key is known
             rest = {k: v for k, v in split.items() if k not in ("labels", "id")}
             ids = split.get("id")
             numbered = numbered or ids is None

@@ -28,7 +28,7 @@ class MultiBench:
     describes = "a pickle of MultiBench (humor.pkl, sarcasm.pkl), with the key labels and two classes"
 
     def fits(self, content: Any) -> bool:
-        """Whether all labels are 0 and 1, or all -1 and 1."""
+        """Return whether all labels are 0 and 1, or all -1 and 1."""
         try:
             labels = [np.asarray(split["labels"], np.float64).ravel() for split in split_dicts(content).values()]
             found = {float(x) for x in np.unique(np.concatenate(labels))} if labels else set()
@@ -37,7 +37,7 @@ class MultiBench:
         return bool(found) and (found <= {0.0, 1.0} or found <= {-1.0, 1.0})
 
     def canonical(self, content: Any, path: Path, keys: Mapping[str, str] | None) -> Canonical:
-        """Labels as classification_labels, samples without text left out.
+        """Return the splits with labels as classification_labels, without samples whose text is empty.
 
         Raises:
             DataError: labels are of another shape, or arrays of a split differ in length.
@@ -67,7 +67,7 @@ class MultiBench:
 
 
 def _said(text: Any, n: int) -> npt.NDArray[np.bool_]:
-    """Which samples have text; all where that cannot be told."""
+    """Return a mask of the samples that have text; all True if that cannot be determined."""
     if not isinstance(text, np.ndarray | DiskArray) or text.ndim != 3 or text.dtype.kind not in "fiu":
         return np.ones(n, bool)
     return np.array([bool(np.any(x)) for x in text])

@@ -24,14 +24,14 @@ class Sims:
     describes = "a pickle of CH-SIMS or CH-SIMS v2, with the labels regression_labels and regression_labels_T, _A, _V"
 
     def fits(self, content: Any) -> bool:
-        """Whether a split has a label of a single modality."""
+        """Return whether a split has a label of a single modality."""
         return any(f"regression_labels_{m}" in split for split in split_dicts(content).values() for m in "TAV")
 
     def canonical(self, content: Any, path: Path, keys: Mapping[str, str] | None) -> Canonical:
-        """The labelled splits as they are.
+        """Return the labelled splits unchanged.
 
         Raises:
-            DataError: it lacks a split.
+            DataError: the content lacks a split.
         """
         canonical = Canonical(three_splits(content, path), dict(keys or KEYS), synthetic=content.get("synthetic") is True)
         if "train_mix" in content:

@@ -1,4 +1,4 @@
-"""The csv of a folder of arrays: a line a sample."""
+"""The csv of a folder of arrays, with one line a sample."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dhmd.errors import data_error
 
 VALID = {"val": "valid", "dev": "valid", "validation": "valid"}
 MEANT = {"tr": "train", "va": "valid", "de": "valid", "te": "test", "ev": "test"}
-"""Beginnings of names of splits that are not taken, and what is probably meant."""
+"""Prefixes of split names that are not accepted, and the split that is probably meant."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Table:
     """The rows of a csv.
 
     Attributes:
-        columns: by name, N strings each.
+        columns: columns by name, N strings each.
         path: the file, for messages.
-        lines: N numbers of lines in the file, from 1.
+        lines: line number of each of the N rows in the file, from 1.
     """
 
     columns: Mapping[str, list[str]]
@@ -34,7 +34,7 @@ class Table:
 
     @property
     def ids(self) -> list[str]:
-        """The column id."""
+        """Values of the column id."""
         return self.columns["id"]
 
 
@@ -42,11 +42,11 @@ def read_table(path: Path, needs: tuple[str, ...] = ("id", "split")) -> Table:
     """Read a csv with a header.
 
     Args:
-        path: of the csv.
-        needs: columns that must be there.
+        path: path of the csv.
+        needs: columns that are required.
 
     Raises:
-        DataError: it is no csv in UTF-8, a column is missing, a line has another number of values, or ids repeat.
+        DataError: the file is no csv in UTF-8, a column is missing, a line has another number of values, or ids repeat.
     """
     do = "save the table as comma-separated UTF-8 with one header line"
     rows: list[list[str]] = []
@@ -57,7 +57,7 @@ def read_table(path: Path, needs: tuple[str, ...] = ("id", "split")) -> Table:
             for row in reader:
                 if row:
                     rows.append(row)
-                    lines.append(before + 1)  # where a row of several lines begins
+                    lines.append(before + 1)  # first line of a row that spans several
                 before = reader.line_num
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise data_error(path, "", found=f"no readable csv ({error})", expected="a csv", do=do) from None
@@ -82,10 +82,10 @@ def read_table(path: Path, needs: tuple[str, ...] = ("id", "split")) -> Table:
 
 
 def splits_of(table: Table) -> dict[str, npt.NDArray[np.int64]]:
-    """The rows of train, valid and test.
+    """Return the rows of train, valid and test.
 
     Raises:
-        DataError: a split has another name, or there is none of a name.
+        DataError: a split has another name, or one of the three has no rows.
     """
     split = [VALID.get(s.strip().lower(), s.strip().lower()) for s in table.columns["split"]]
     expected, do = "train, valid and test, all three", "name the split of every sample"
@@ -102,10 +102,10 @@ def splits_of(table: Table) -> dict[str, npt.NDArray[np.int64]]:
 
 
 def labels_of_table(table: Table) -> dict[str, npt.NDArray[np.float64]]:
-    """The labels under the names of the published pickles; labels that are whole numbers from 0 serve as classes, too.
+    """Return the labels under the names of the published pickles; labels that are whole numbers from 0 serve as classes, too.
 
     Raises:
-        DataError: there is neither column, or a value is no finite number, or a class is not whole.
+        DataError: both columns are missing, a value is no finite number, or a class is not whole.
     """
     found = {name: _numbers(table, name) for name in ("label", "class") if name in table.columns}
     if not found:

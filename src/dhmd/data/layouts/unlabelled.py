@@ -1,4 +1,4 @@
-"""A folder of arrays that is not for training: the csv, its columns split, label and class may be absent."""
+"""Folders of arrays for prediction, in which the csv and its columns split, label and class are optional."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from dhmd.data.layouts.table import VALID, Table, read_table
 from dhmd.errors import data_error
 
 NO_SPLIT = ""
-"""The name of the one split of an input without splits."""
+"""Name of the only split of an input without splits."""
 
 
 def unlabelled(path: Path, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The samples of a folder by split, under the names of the published pickles.
+    """Return the samples of a folder by split, under the names of the published pickles.
 
     Args:
         path: the folder.
         keys: the files or sub-folders to read, one a modality.
 
     Returns:
-        By the csv's names of splits, or by `NO_SPLIT`: id, the keys, their lengths, raw_text and text_bert, where there are some. Without
-        a csv samples are named by the numbers of their rows or by their files.
+        A dict for each split that the csv names, or one for `NO_SPLIT`, with id, the keys, and their lengths, raw_text and text_bert if
+        there are any. Without a csv, the ids are row numbers or file names.
 
     Raises:
         DataError: there are several csv files, or an array does not fit.
@@ -45,7 +45,7 @@ def unlabelled(path: Path, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def lacking(path: Path) -> list[str]:
-    """What a folder lacks for training, in words; empty where its csv has the columns and splits."""
+    """Return in words the parts of a training folder that this folder lacks; empty if its csv has the columns and splits."""
     table = _table(path)
     if table is None:
         return ["a csv with the columns id, split (train, valid or test), and label or class"]
@@ -67,7 +67,7 @@ def _table(path: Path) -> Table | None:
 
 
 def _file_names(path: Path, key: str) -> list[str]:
-    """Names for samples without any: the numbers of an array's rows, or those of the files of a folder."""
+    """Return ids for samples without any: the numbers of an array's rows, or the names of the files in a folder."""
     if (path / f"{key}.npy").is_file():
         array = load_npy(path / f"{key}.npy")
         return [str(i) for i in range(len(array) if array.ndim else 0)]

@@ -1,4 +1,4 @@
-"""A data set in memory, and the check that a pickle's content is one."""
+"""A checked data set in memory, and the check of a pickle's content."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Split:
         return len(self.ids)
 
     def rows(self, first: int, stop: int) -> Split:
-        """The samples from ``first`` to before ``stop``; arrays are views, features are not read yet."""
+        """Return the samples from ``first`` to before ``stop``; arrays are views, and features are not read yet."""
         part: dict[str, Any] = {"ids": self.ids[first:stop]}
         for name in ("regression", "classification", "tokens", "raw_text"):
             value = getattr(self, name)
@@ -61,14 +61,14 @@ class Split:
 
 @dataclass(frozen=True)
 class About:
-    """What a data set is, apart from its samples.
+    """Properties of a data set, apart from its samples.
 
     Attributes:
-        keys: which key of the source holds which modality, in modality order.
-        layout: of the source (``dhmd.data.layouts``).
-        synthetic: whether it was generated.
-        text_only: whether the language's features are a placeholder, because the source has texts alone.
-        notes: what a user should know of it, in sentences; may grow while samples are looked at.
+        keys: the key of the source that holds each modality, in modality order.
+        layout: layout of the source (``dhmd.data.layouts``).
+        synthetic: whether the data was generated.
+        text_only: whether the language's features are a placeholder, because the source has only texts.
+        notes: remarks for the user, in sentences; may grow while samples are checked.
     """
 
     keys: Mapping[str, str] = field(default_factory=lambda: dict(KEYS))
@@ -80,25 +80,25 @@ class About:
 
 @dataclass
 class Corpus:
-    """A checked data set: its splits train, valid and test."""
+    """A checked data set with its splits train, valid and test."""
 
     about: About
     splits: dict[str, Split]
     dtypes: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Per split and modality the data type that the source has."""
+    """Data type of each modality in the source, by split."""
 
 
 def check_corpus(content: Any, path: Path, keys: Mapping[str, str] | None = None, layout: str | None = None) -> Corpus:
     """Check the content of a file and bring it to one form.
 
     Args:
-        content: what was read; arrays are taken over, not copied, where their type fits.
-        path: its file, for messages.
-        keys: which key holds which modality, in modality order; None for the layout's own.
-        layout: the layout's name; None to see it from the content.
+        content: content of the file; arrays of a fitting type are used without a copy.
+        path: path of the file, for messages.
+        keys: the key that holds each modality, in modality order; None for the layout's own keys.
+        layout: the layout's name; None to recognise it from the content.
 
     Returns:
-        The corpus; its labels' range is not checked here.
+        The corpus; the range of its labels is not checked here.
 
     Raises:
         DataError: the content is not of the layout; the message names file, key, what was found and expected, and what to do.
@@ -119,7 +119,7 @@ def check_corpus(content: Any, path: Path, keys: Mapping[str, str] | None = None
 
 
 def _unread(canonical: Canonical) -> list[str]:
-    """A sentence for each array of the file that could be a modality and is not read."""
+    """Return a sentence for each array of the file that could be a modality and is not read."""
     train, read = canonical.splits["train"], dict(canonical.keys)
     sentences = []
     for key, x in train.items():
@@ -141,13 +141,13 @@ def _check_names(canonical: Canonical, path: Path) -> None:
 
 
 def check_split(canonical: Canonical, name: str, path: Path, labelled: bool = True) -> Split:
-    """Check one split; what a user should know of it is added to ``canonical.notes``.
+    """Check one split; remarks for the user are added to ``canonical.notes``.
 
     Args:
         canonical: the content.
-        name: of the split.
-        path: its file, for messages.
-        labelled: whether labels must be there.
+        name: name of the split.
+        path: path of the file, for messages.
+        labelled: whether labels are required.
 
     Raises:
         DataError: as `check_corpus`.
@@ -205,7 +205,7 @@ def _classes(content: dict[Any, Any], n: int, path: Path, name: str) -> npt.NDAr
     values = labels_of(content.get("classification_labels"), n, path, key)
     if values is None:
         return None
-    whole = (values == np.rint(values)) & (np.abs(values) < 2**24)  # beyond, float32 has no whole numbers of its own
+    whole = (values == np.rint(values)) & (np.abs(values) < 2**24)  # float32 does not represent all larger whole numbers
     if not np.all(whole):
         odd = values[~whole][0]
         raise data_error(

@@ -17,10 +17,10 @@ def features_of(value: Any, n: int, path: Path, key: str) -> Features:
     """Check the features of one modality.
 
     Returns:
-        (N, T, d), not read yet where they are on a disk.
+        (N, T, d) features; features on a disk are not read yet.
 
     Raises:
-        DataError: not a numeric array of rank 3 with N samples and at least one frame and one feature.
+        DataError: the value is not a numeric array of rank 3 with N samples and at least one frame and one feature.
     """
     array = value if isinstance(value, DiskArray) else _numbers(value, path, key, rank=3, shape="(N, T, d): samples, frames, features")
     _check_n(array, n, path, key)
@@ -35,16 +35,16 @@ def labels_of(value: Any, n: int, path: Path, key: str) -> npt.NDArray[np.float3
     """Check labels given as (N,) or (N, 1).
 
     Returns:
-        (N,) float32, or None where there are none.
+        (N,) float32, or None without labels.
 
     Raises:
-        DataError: wrong rank or count, or a label that is NaN or infinite.
+        DataError: the rank or the count is wrong, or a label is NaN or infinite.
     """
     if value is None:
         return None
     array = _numbers(value, path, key, rank=1, shape="(N,) or (N, 1)")
     _check_n(array, n, path, key)
-    with np.errstate(over="ignore"):  # what does not fit is caught as infinite
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite and are caught below
         array = array.astype(np.float32)
     bad = np.flatnonzero(~np.isfinite(array))
     if len(bad):
@@ -59,13 +59,13 @@ def labels_of(value: Any, n: int, path: Path, key: str) -> npt.NDArray[np.float3
 
 
 def lengths_of(value: Any, n: int, padded: int, path: Path, key: str, notes: list[str]) -> npt.NDArray[np.int32] | None:
-    """Check the optional numbers of real frames; what exceeds the stored T is cut to T with a note.
+    """Check the optional numbers of real frames; numbers above the stored T are cut to T with a note.
 
     Returns:
-        (N,) int32 from 0 to ``padded``, or None where there are none.
+        (N,) int32 from 0 to ``padded``, or None without lengths.
 
     Raises:
-        DataError: wrong rank or count, or a length that is negative or not whole.
+        DataError: the rank or the count is wrong, or a length is negative or not whole.
     """
     if value is None:
         return None
@@ -86,10 +86,10 @@ def tokens_of(value: Any, n: int, path: Path, key: str) -> npt.NDArray[np.int32]
     """Check token ids, mask and segments.
 
     Returns:
-        (N, 3, T) int32, or None where there are none.
+        (N, 3, T) int32, or None without tokens.
 
     Raises:
-        DataError: not (N, 3, T), not whole numbers from 0, or a mask other than 0 and 1.
+        DataError: the shape is not (N, 3, T), values are not whole numbers from 0, or the mask has values other than 0 and 1.
     """
     if value is None:
         return None
@@ -109,7 +109,7 @@ def strings_of(value: Any, path: Path, key: str, n: int | None = None) -> list[s
     """Check a list or rank-1 array of strings (or of numbers, which become strings).
 
     Raises:
-        DataError: anything else, or not ``n`` of them.
+        DataError: the value is something else, or does not have ``n`` items.
     """
     items = value.tolist() if isinstance(value, np.ndarray) and value.ndim == 1 else value
     if not isinstance(items, list | tuple) or not all(isinstance(x, str | bytes | int | np.str_ | np.integer) for x in items):
@@ -124,7 +124,7 @@ def strings_of(value: Any, path: Path, key: str, n: int | None = None) -> list[s
 
 
 def _numbers(value: Any, path: Path, key: str, rank: int, shape: str) -> npt.NDArray[Any]:
-    """The value as a numeric array of the rank; (N, 1) counts as rank 1."""
+    """Return the value as a numeric array of the rank; (N, 1) counts as rank 1."""
     do = "store it as one NumPy array of numbers"
     try:
         array = np.asarray(value)

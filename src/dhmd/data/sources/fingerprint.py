@@ -1,4 +1,4 @@
-"""What a store is made from: a file, or a folder of files taken as one."""
+"""Fingerprints of a store's source: a file, or a folder of files taken as one."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Source:
-    """What a store is made from.
+    """The source of a store.
 
     Attributes:
         name: file or folder name.
         size: bytes.
-        sha256: of the content; of a folder, of its files' names and contents.
+        sha256: SHA-256 of the content; of a folder, of its files' names and contents.
     """
 
     name: str
@@ -30,9 +30,9 @@ class Source:
 
 @dataclass(frozen=True)
 class State:
-    """What can be seen of a source without reading it: size in bytes, times in ns of the last change and of the last touch.
+    """State of a source that can be seen without reading it: size in bytes, and modification and status-change times (mtime, ctime) in ns.
 
-    A copy can bring an old time of change with it, never an old time of touch (ctime).
+    A copy can preserve an old mtime, but never an old ctime.
     """
 
     size: int
@@ -41,13 +41,13 @@ class State:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The files that make up a folder of arrays: its csv and npy files, and the npy files one level down, sorted by name."""
+    """Return the files of a folder of arrays: its csv and npy files, and the npy files one level down, sorted by name."""
     found = [p for pattern in ("*.csv", "*.npy", "*/*.npy") for p in folder.glob(pattern) if p.is_file()]
     return sorted(found, key=lambda p: p.relative_to(folder).as_posix())
 
 
 def state_of(source: Path | IO[bytes]) -> State:
-    """The state of an open file or of a folder."""
+    """Return the state of an open file or of a folder."""
     if isinstance(source, Path):
         stats = [p.stat() for p in files_of(source)]
         return State(
@@ -58,7 +58,7 @@ def state_of(source: Path | IO[bytes]) -> State:
 
 
 def sha256_of(source: Path | IO[bytes]) -> str:
-    """SHA-256 of an open file from its start (where it is left), or of a folder."""
+    """Return the SHA-256 of an open file from its start (the file's position afterwards), or of a folder."""
     with progress("hashing", state_of(source).size) as advance:
         digest = hashlib.sha256()
         if isinstance(source, Path):

@@ -1,4 +1,4 @@
-"""Which frames are real: from lengths where these fit, else from the zero frames at both ends."""
+"""Real frames of samples: from lengths if these fit, else from the zero frames at both ends."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import numpy.typing as npt
 
 from dhmd.data.sources.lazy_array import Features
 
-CHUNK = 512  # samples looked at together, so that the intermediate arrays stay small
+CHUNK = 512  # samples processed together, so that the intermediate arrays stay small
 
 
 def real_ranges(x: Features, lengths: npt.NDArray[np.int32] | None) -> tuple[npt.NDArray[np.int32], bool]:
     """Find the real frames of each sample.
 
-    Lengths are read as padding on the right, or, where the features say so, on the left. Lengths that leave non-zero frames outside on
-    either side are not believed. Without lengths a frame is real from the first to the last frame that is not all zero.
+    Lengths mean padding on the right, or on the left if the features show that. Lengths are ignored if they leave non-zero frames
+    outside on either side. Without lengths, the real frames are those from the first to the last frame that is not all zero.
 
     Args:
         x: (N, T, d).
         lengths: (N,) from 0 to T, or None.
 
     Returns:
-        (N, 2) the first real frame and the one after the last, (0, 0) where a sample has none; and whether the lengths fit.
+        (N, 2) the first real frame and the one after the last, (0, 0) for a sample without any; and whether the lengths fit.
     """
     first, stop = _nonzero_ends(x)
     inferred = np.stack([first, stop], axis=1).astype(np.int32)

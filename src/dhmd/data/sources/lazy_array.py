@@ -1,4 +1,4 @@
-"""Arrays that stay in the file they come from and are read in parts, and features that are looked at block by block."""
+"""Arrays that stay in their file and are read in parts, and features that are read block by block."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Extent:
 
     Args:
         file: open for reading, seekable; it must stay open.
-        path: its name, for messages.
-        at: where the run begins.
-        size: its number of bytes.
+        path: name of the file, for messages.
+        at: position of the first byte.
+        size: number of bytes.
     """
 
     def __init__(self, file: IO[bytes], path: Path, at: int, size: int) -> None:
@@ -30,10 +30,10 @@ class Extent:
         return self._size
 
     def read(self, first: int = 0, stop: int | None = None) -> bytearray:
-        """The bytes from ``first`` to before ``stop``; the file stays where it was for who reads it from start to end.
+        """Return the bytes from ``first`` to before ``stop``; the file's position is restored for sequential readers.
 
         Raises:
-            DataError: the file ends before.
+            DataError: the file ends too early.
         """
         found = bytearray((self._size if stop is None else stop) - first)
         before = self._file.tell()
@@ -55,11 +55,11 @@ class Extent:
 
 
 class DiskArray:
-    """Numbers of rank 3 in a file. A slice of rows, or some of them, are read when they are asked for; ``numpy.asarray`` reads all.
+    """Array of rank 3 in a file. Slicing or indexing rows reads them; ``numpy.asarray`` reads all.
 
     Args:
-        content: their bytes, row by row.
-        dtype: of the values.
+        content: bytes of the array, row by row.
+        dtype: data type of the values.
         shape: (N, T, d).
     """
 
@@ -89,12 +89,12 @@ class DiskArray:
 
 
 class Features:
-    """Features (N, T, d) of one modality, wherever they are and of whatever type of numbers; read in blocks, as float32.
+    """Features (N, T, d) of one modality, in memory or in a file and of any numeric type, read in blocks as float32.
 
     Args:
-        array: of rank 3, in memory, mapped, or on a disk.
-        first: of its rows, the first one meant.
-        stop: the one after the last; None for all.
+        array: array of rank 3, in memory, mapped, or on a disk.
+        first: first row.
+        stop: row after the last one; None for all rows.
     """
 
     dtype = np.dtype(np.float32)
@@ -108,20 +108,20 @@ class Features:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(N, T, d)."""
+        """Shape (N, T, d)."""
         _, length, width = self._array.shape
         return len(self), length, width
 
     @property
     def nbytes(self) -> int:
-        """Bytes they take as float32."""
+        """Size in bytes as float32."""
         return math.prod(self.shape) * 4
 
     def rows(self, first: int, stop: int) -> Features:
-        """The samples from ``first`` to before ``stop``, not read yet."""
+        """Return the samples from ``first`` to before ``stop``, not read yet."""
         return Features(self._array, self._first + first, min(self._first + stop, self._stop))
 
     def read(self) -> npt.NDArray[np.float32]:
-        """All of them in memory; a view where that needs no copy."""
-        with np.errstate(over="ignore"):  # what does not fit float32 becomes infinite and is counted as such
+        """Return all features in memory; a view if no copy is needed."""
+        with np.errstate(over="ignore"):  # values beyond float32 become infinite and are counted as such
             return np.ascontiguousarray(self._array[self._first : self._stop], np.float32)

@@ -1,4 +1,4 @@
-"""Where a user finds what a message speaks of: a key of a pickle, or a file of a folder of arrays and a line of its csv."""
+"""Locations named in messages: a key of a pickle, or a file of a folder of arrays and a line of its csv."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from dhmd.errors import DataError, data_error
 
 
 def label_place(path: Path | str, split: str, kind: str, sample: str | None = None) -> tuple[Path | str, str]:
-    """The file and the key of labels.
+    """Return the file and the key of labels.
 
     Args:
         path: a file, or a folder of arrays.
-        split: of the labels.
+        split: split of the labels.
         kind: ``regression`` or ``classification``.
-        sample: the id of a sample, for its line in a csv.
+        sample: id of a sample, for its line in a csv.
 
     Returns:
-        Of a file, itself and ``train/regression_labels``; of a folder, its csv and ``label, line 8``.
+        For a file, the file and ``train/regression_labels``; for a folder, its csv and ``label, line 8``.
     """
     folder = folder_at(Path(path).expanduser()) if Path(path).expanduser().is_dir() else None
     if folder is None:
@@ -38,16 +38,16 @@ def label_place(path: Path | str, split: str, kind: str, sample: str | None = No
 
 
 def feature_place(path: Path | str, split: str, key: str, sample: str) -> tuple[Path | str, str]:
-    """The file and the key of a modality's features.
+    """Return the file and the key of a modality's features.
 
     Args:
         path: a file, or a folder of arrays.
-        split: of the sample.
-        key: of the modality.
-        sample: its id.
+        split: split of the sample.
+        key: key of the modality.
+        sample: id of the sample.
 
     Returns:
-        Of a file, itself and ``train/audio``; of a folder, ``audio/<id>.npy`` or ``audio.npy``, and the sample where that holds several.
+        For a file, the file and ``train/audio``; for a folder, ``audio/<id>.npy``, or ``audio.npy`` and the sample.
     """
     folder = Path(path).expanduser()
     if (folder / f"{key}.npy").is_file():
@@ -58,7 +58,7 @@ def feature_place(path: Path | str, split: str, key: str, sample: str) -> tuple[
 
 
 def first_non_finite(features: npt.NDArray[np.float32]) -> int | None:
-    """The first of N samples (N, T, d) with a NaN or infinite value."""
+    """Return the index of the first of N samples (N, T, d) with a NaN or infinite value."""
     return next((row for row, x in enumerate(features) if not np.isfinite(x).all()), None)
 
 

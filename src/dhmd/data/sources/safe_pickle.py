@@ -1,8 +1,8 @@
-"""Reading feature pickles without running what is in them.
+"""Reading of feature pickles without running code in them.
 
 A pickle is a program: it may import any function and call it. The files of this field need a handful of NumPy constructors, so exactly
-these may be imported, each by its full name; everything else is refused before it is reached. What the names stand for is our own: NumPy's
-constructors believe whatever state they are given, and a damaged one can crash the process.
+these may be imported, each by its full name; everything else is refused before it is reached. The names stand for this module's own
+classes, because NumPy's constructors accept any state without a check, and a damaged state can crash the process.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from dhmd.data.progress import Reading, progress
 from dhmd.data.sources.lazy_array import DiskArray, Extent
 from dhmd.errors import DataError, data_error
 
-LEAST = 1 << 20  # bytes of an array that is worth leaving in the file
+LEAST = 1 << 20  # minimum bytes of an array that is left in the file
 LAYOUT = "a pickled dict with the splits train, valid and test, as in the MMSA/Tsinghua feature files (aligned_50.pkl, unaligned_50.pkl)"
 
 
 class _Unusable(Exception):
-    """An array of a type that is sound but of no use here."""
+    """An array of a type that is harmless but not supported."""
 
 
 class _Dtype:
-    """A plain data type; of its state only the byte order counts."""
+    """A plain data type; only the byte order of its state is read."""
 
     __slots__ = ("dtype",)
 
@@ -62,7 +62,7 @@ class _Array(np.ndarray[Any, Any]):
 
 
 def _on_disk(content: Any, dtype: Any, shape: Any, fortran: Any) -> DiskArray | None:
-    """The array, if its content was left in the file and can be read row by row."""
+    """Return the array if its content was left in the file and can be read row by row."""
     if not isinstance(content, Extent):
         return None
     checked = _checked(shape, dtype, content)
@@ -70,7 +70,7 @@ def _on_disk(content: Any, dtype: Any, shape: Any, fortran: Any) -> DiskArray | 
 
 
 def _checked(shape: Any, dtype: Any, content: Any) -> np.dtype[Any]:
-    """The data type, if so many values of it are in ``content``."""
+    """Return the data type if ``content`` has the right size for that many values."""
     if not isinstance(dtype, _Dtype) or not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
         raise pickle.UnpicklingError("an array without a data type or a shape")
     expected = math.prod(shape) * (1 if dtype.dtype.hasobject else dtype.dtype.itemsize)
@@ -79,7 +79,7 @@ def _checked(shape: Any, dtype: Any, content: Any) -> np.dtype[Any]:
     return dtype.dtype
 
 
-_NDARRAY = "numpy.ndarray"  # only ever an argument of _reconstruct
+_NDARRAY = "numpy.ndarray"  # only used as an argument of _reconstruct
 
 
 def _reconstruct(subtype: Any, shape: Any, typecode: Any) -> Any:
@@ -104,14 +104,14 @@ def _scalar(dtype: Any, content: Any = None) -> Any:
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:
-    # protocols 0 to 2 have no bytes and store them as text
+    # protocols 0 to 2 have no bytes type and store bytes as text
     if encoding not in ("latin1", "latin-1"):
         raise pickle.UnpicklingError(f"codec {encoding!r} is not used by feature files")
     return text.encode("latin1")
 
 
 def _no_bytes() -> bytes:
-    # how protocols 0 to 2 store b"", the content of an empty array
+    # form in which protocols 0 to 2 store b"", the content of an empty array
     return b""
 
 
@@ -127,15 +127,15 @@ ALLOWED: dict[tuple[str, str], Any] = {
     ("_codecs", "encode"): _encode,
     ("__builtin__", "bytes"): _no_bytes,
 }
-"""The only names a pickle may import, by (module, name), and what each stands for here."""
+"""All names that a pickle may import, by (module, name), and their replacements."""
 
 
 class _RefusedGlobal(Exception):
-    """The pickle wants to import something that is not listed."""
+    """Error for a pickle that imports a name that is not listed."""
 
 
 def _bytes(width: int, kind: type = bytes) -> Any:
-    """How bytes are read whose number stands before them in ``width`` bytes."""
+    """Return a reader of bytes whose number precedes them in ``width`` bytes."""
 
     def load(self: Any) -> None:
         # read first: a damaged length must not reserve memory
@@ -146,7 +146,7 @@ def _bytes(width: int, kind: type = bytes) -> Any:
 
 
 def _string(self: Any) -> None:
-    """A string of Python 2, which is how it kept an array's bytes."""
+    """Read a string of Python 2, the type in which it stored an array's bytes."""
     size = int.from_bytes(self.read(4), "little", signed=True)
     if size < 0:
         raise pickle.UnpicklingError("a string of a negative length")
@@ -154,7 +154,7 @@ def _string(self: Any) -> None:
 
 
 def _build(self: Any) -> None:
-    """Give an array its content, or put one that stays on the disk in its place, wherever the pickle speaks of it."""
+    """Give an array its content, or replace it, wherever the pickle refers to it, by an array that stays on the disk."""
     array, state = self.stack[-2:]
     if (
         isinstance(array, _Array)
@@ -169,12 +169,12 @@ def _build(self: Any) -> None:
 
 
 class _Unpickler(pickle._Unpickler):
-    """Python's unpickler written in Python: the one in C reserves whatever memory a damaged file asks for.
+    """Python's unpickler in pure Python; the one in C reserves whatever memory a damaged file asks for.
 
     Args:
-        file: to read, perhaps with somebody told of it.
-        left_in: the file itself, if large arrays are to be left in it.
-        path: its name, for messages.
+        file: the file to read, perhaps one that reports progress.
+        left_in: the file in which large arrays are left; None to read them.
+        path: name of the file, for messages.
     """
 
     dispatch = {  # noqa: RUF012  # as in the class above
@@ -191,7 +191,7 @@ class _Unpickler(pickle._Unpickler):
         self._reading, self._left_in, self._path = file, left_in, path
 
     def left(self, size: int) -> Extent | None:
-        """Pass over the next bytes if they are many and may stay in the file."""
+        """Skip the next bytes if they are many and may stay in the file."""
         unframer = self._unframer  # type: ignore[attr-defined]  # known to no stub, in CPython since 3.4
         frame = unframer.current_frame
         if self._left_in is None or size < LEAST or (frame and frame.tell() < len(frame.getbuffer())):
@@ -218,14 +218,14 @@ def load(file: IO[bytes], path: Path, large_stay: bool = False) -> Any:
 
     Args:
         file: open binary file, at its start.
-        path: its name, for messages.
+        path: name of the file, for messages.
         large_stay: whether large arrays of numbers stay in the file, as `DiskArray`; it must be open as long as they are used.
 
     Returns:
         The content; its layout is not checked here.
 
     Raises:
-        DataError: the pickle imports anything not in ``ALLOWED``, or is empty, truncated, or no pickle at all.
+        DataError: the pickle imports a name that is not in ``ALLOWED``, is empty or truncated, or is no pickle.
     """
     try:
         with progress("reading", path.stat().st_size if path.is_file() else None) as advance:
@@ -250,7 +250,7 @@ def load(file: IO[bytes], path: Path, large_stay: bool = False) -> Any:
     except DataError:
         raise
     except Exception as error:
-        # bytes that are no whole pickle can raise nearly anything
+        # bytes that are no whole pickle can raise nearly any exception
         raise data_error(
             path,
             "",

@@ -1,4 +1,4 @@
-"""Features in memory, once for all runs of a process that read the same."""
+"""Features in memory, shared by all runs of a process that read the same file."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _held: WeakValueDictionary[tuple[Any, ...], npt.NDArray[np.float32]] = WeakValue
 
 
 def in_memory(store: Store, split: str, modalities: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
-    """Per modality all features (N, T, d) of a split, read-only; freed when nobody holds them any more.
+    """Return all features (N, T, d) of a split by modality, read-only; they are freed with their last reference.
 
     Args:
-        store: where they are.
-        split: which.
-        modalities: those to read.
+        store: the store that holds the features.
+        split: name of the split.
+        modalities: modalities to read.
 
     Raises:
-        DataError: the bytes are not those that were written.
+        DataError: the bytes differ from those that were written.
     """
     file = store.path.stat()
     common = (store.path.resolve(), file.st_mtime_ns, file.st_size, split, tuple(store.ids(split)))

@@ -1,4 +1,4 @@
-"""Arrays read straight from places in a file, which each process opens for itself."""
+"""Arrays read from byte offsets of a file that each process opens for itself."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import numpy.typing as npt
 
 
 class RawFile:
-    """A file that can be handed to worker processes: what one has open, another opens anew.
+    """A file that can be passed to worker processes; each process opens it anew.
 
     Attributes:
-        path: where it is.
+        path: path of the file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._opened: tuple[int, io.FileIO] | None = None  # by process id
+        self._opened: tuple[int, io.FileIO] | None = None  # file objects by process id
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
 
     def opened(self) -> io.FileIO:
-        """The file as this process has it open; closed when this object goes."""
+        """Return the file as opened by this process; it is closed with this object."""
         if self._opened is None or self._opened[0] != os.getpid():
             file = self.path.open("rb", buffering=0)
             weakref.finalize(self, file.close)
@@ -35,7 +35,7 @@ class RawFile:
         return self._opened[1]
 
     def fill(self, x: npt.NDArray[np.float32], offset: int) -> bool:
-        """Read the bytes of ``x``, of any shape, from the byte at ``offset`` on; False where the file ends before."""
+        """Read the bytes of ``x``, of any shape, from the byte at ``offset`` on; return False if the file ends too early."""
         file = self.opened()
         file.seek(offset)
         view, got = memoryview(x.data).cast("B"), 0

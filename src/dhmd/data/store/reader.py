@@ -1,4 +1,4 @@
-"""Reading a store."""
+"""Reader of a store."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Store:
 
     Args:
         path: the store.
-        modalities: those to read, in order, as a list of names or as a map of names to keys; None for all.
+        modalities: modalities to read, in order, as a list of names or as a map of names to keys; None for all.
 
     Raises:
         DataError: the file is no store, is damaged, is of another schema version, or lacks a modality.
@@ -46,8 +46,8 @@ class Store:
 
     def __init__(self, path: Path, modalities: Mapping[str, str] | Sequence[str] | None = None) -> None:
         self.path = Path(path)
-        self._file = RawFile(self.path)  # nobody closes it by hand: a store lives as long as its data module
-        # the file that is open, and where in it each split's modalities begin
+        self._file = RawFile(self.path)  # never closed by hand: a store lives as long as its data module
+        # the open file, and the offsets in it at which each split's modalities begin
         self._placed: tuple[IO[bytes], dict[tuple[str, str], int]] | None = None
         with self._open() as file:
             self._check_schema(file)
@@ -80,63 +80,63 @@ class Store:
         return {m: self._shapes["train", m][1] for m in self.modalities}
 
     def shape(self, split: str, modality: str) -> tuple[int, ...]:
-        """(N, T, d) of a modality's features."""
+        """Return the shape (N, T, d) of a modality's features."""
         return self._shapes[split, modality]
 
     def size(self, split: str) -> int:
-        """Number of samples."""
+        """Return the number of samples."""
         return len(self.ids(split))
 
     def ids(self, split: str) -> list[str]:
-        """Names of the samples."""
+        """Return the ids of the samples."""
         return list(self._small[f"{split}/id"])
 
     def raw_text(self, split: str) -> list[str] | None:
-        """Texts of the samples, None where the store has none."""
+        """Return the texts of the samples; None if the store has none."""
         texts = self._small.get(f"{split}/raw_text")
         return None if texts is None else list(texts)
 
     def labels(self, split: str, kind: str = "regression") -> npt.NDArray[Any] | None:
-        """(N,) labels of the kind ``regression`` or ``classification``, None where the store has none."""
+        """Return the labels (N,) of the kind ``regression`` or ``classification``; None if the store has none."""
         return self._small.get(f"{split}/{kind}")
 
     def tokens(self, split: str) -> npt.NDArray[np.int32] | None:
-        """(N, 3, T) token ids, mask, segments, None where the store has none."""
+        """Return token ids, mask and segments (N, 3, T); None if the store has none."""
         return self._small.get(f"{split}/tokens")
 
     def real(self, split: str) -> dict[str, npt.NDArray[np.int32]]:
-        """Per modality (N, 2): the first real frame and the one after the last."""
+        """Return by modality (N, 2): the first real frame and the one after the last."""
         return {m: self._small[f"{split}/real/{m}"] for m in self.modalities}
 
     def groups(self, split: str) -> dict[str, list[str]]:
-        """Per name of a grouping, the group of each sample."""
+        """Return the group of each sample, by name of the grouping."""
         start = f"{split}/groups/"
         return {name.removeprefix(start): list(v) for name, v in self._small.items() if name.startswith(start)}
 
     def statistics(self, modality: str) -> npt.NDArray[np.float64]:
-        """(3, d) count, mean and standard deviation over the real frames of train."""
+        """Return (3, d) count, mean and standard deviation over the real frames of train."""
         statistics: npt.NDArray[np.float64] = self._small[f"statistics/{modality}"]
         return statistics
 
     def non_finite(self, split: str) -> dict[str, tuple[int, int]]:
-        """Per modality the number of NaN and infinite values, and of frames that have some."""
+        """Return by modality the number of NaN and infinite values, and of frames that have any."""
         return {m: self._non_finite[split, m] for m in self.modalities}
 
     def features(self, split: str) -> dict[str, npt.NDArray[np.float32]]:
-        """Per modality (N, T, d), memory-mapped and read-only."""
+        """Return the features (N, T, d) by modality, memory-mapped and read-only."""
         return {m: self._maps[split, m] for m in self.modalities}
 
     def read(
         self, split: str, rows: npt.NDArray[np.integer[Any]] | list[int], modalities: Sequence[str] | None = None
     ) -> dict[str, npt.NDArray[np.float32]]:
-        """Per modality, all or some of them, the features (B, T, d) of some rows, in memory."""
+        """Return the features (B, T, d) of some rows by modality (all or some modalities), in memory."""
         return {m: self._rows(split, m, [int(r) for r in rows]) for m in self._of(modalities)}
 
     def load(self, split: str, modalities: Sequence[str] | None = None) -> dict[str, npt.NDArray[np.float32]]:
-        """Per modality, all or some of them, all features (N, T, d), in memory, checked against their checksums.
+        """Return all features (N, T, d) by modality (all or some modalities), in memory, checked against their checksums.
 
         Raises:
-            DataError: the bytes are not those that were written.
+            DataError: the bytes differ from those that were written.
         """
         loaded = {m: np.empty(self._shapes[split, m], "<f4") for m in self._of(modalities)}
         for modality, x in loaded.items():
@@ -145,15 +145,15 @@ class Store:
         return loaded
 
     def verify(self, advance: Advance = silent) -> None:
-        """Compare everything with its checksum, a block at a time.
+        """Compare the whole store with its checksums, block by block.
 
         Args:
-            advance: told of the bytes of features that were read.
+            advance: function that is called with the number of feature bytes read.
 
         Raises:
-            DataError: some bytes are not those that were written.
+            DataError: some bytes differ from those that were written.
         """
-        self.__dict__.pop("_small", None)  # read again, not from memory
+        self.__dict__.pop("_small", None)  # read from the file again, not from memory
         _ = self._small
         for (split, modality), shape in self._shapes.items():
             digest = hashlib.sha256()
@@ -177,7 +177,7 @@ class Store:
         """Read the bytes of ``x`` from the file, from a row on."""
         file = self._file.opened()
         if self._placed is None or self._placed[0] is not file:
-            # looked up in this very file: another process may have put a new one in its place
+            # looked up in the open file: another process may have replaced it by a new one
             self._placed = file, self._offsets(file)
         shape = self._shapes[split, modality]
         offset = self._placed[1][split, modality] + row * math.prod(shape[1:]) * 4
@@ -196,7 +196,7 @@ class Store:
 
     @staticmethod
     def _check_declared(dataset: h5py.Dataset, size: int) -> None:
-        if dataset.nbytes > size:  # before memory is reserved for it
+        if dataset.nbytes > size:  # checked before memory is reserved for it
             raise ValueError(f"{dataset.name} declares {dataset.nbytes} bytes in a file of {size}")
 
     @cached_property
@@ -233,7 +233,7 @@ class Store:
         return small
 
     def _check_whole(self, small: dict[str, Any]) -> None:
-        """Every split has ids and real frames, and as many of everything as of features."""
+        """Check that every split has ids and real frames, and as many items of every kind as samples of features."""
         for (split, modality), shape in self._shapes.items():
             for name in (f"{split}/id", f"{split}/real/{modality}", f"statistics/{modality}"):
                 if name not in small:
@@ -263,7 +263,7 @@ class Store:
             ValueError,
             AttributeError,
             RuntimeError,
-        ) as error:  # whatever a half-written or foreign file lacks
+        ) as error:  # a half-written or foreign file may lack anything
             raise self._damaged(f"a file that cannot be read as one ({type(error).__name__}: {str(error)[:200]})") from None
 
     def _check_schema(self, file: h5py.File) -> None:

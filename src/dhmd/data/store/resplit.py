@@ -1,4 +1,4 @@
-"""Other splits of a store's samples: cross-validation by video, and groups kept for the test."""
+"""New splits of a store's samples: cross-validation by video, or a test set of given groups."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from dhmd.data.store.statistics import FrameStatistics, count_non_finite
 from dhmd.errors import UsageError, data_error
 
 VIDEO = "video"
-VALID_SHARE = 10  # one in so many of the samples that are left is for validation, as in MUStARD's own code
+VALID_SHARE = 10  # one in this many of the remaining samples is for validation, as in MUStARD's own code
 
 Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Resplit:
-    """How to split anew; the samples of all three splits are pooled.
+    """Options of new splits; the samples of all three splits are pooled.
 
     Attributes:
         folds: number of folds of a cross-validation, at least 3; None for none.
-        fold: which fold is the test set, from 0; the next one (after the last, the first) is for validation.
-        group_by: what stays together: ``video`` (the id up to ``$_$``) or a column of the csv of a folder.
-        test_groups: instead of folds, the groups that are the test set; of the other samples one in ten is for validation, by a hash of
+        fold: number of the fold that is the test set, from 0; the next one (after the last, the first) is for validation.
+        group_by: grouping that is never split: ``video`` (the id up to ``$_$``) or a column of the csv of a folder.
+        test_groups: groups that are the test set, instead of folds; of the other samples one in ten is for validation, by a hash of
             its id. With group_by=show and test_groups=[FRIENDS] this is MUStARD's speaker-independent split.
     """
 
@@ -45,7 +45,7 @@ class Resplit:
         """Check the options.
 
         Raises:
-            UsageError: they contradict each other or are out of range.
+            UsageError: options contradict each other or are out of range.
         """
         if self.folds is not None and self.test_groups:
             raise UsageError("data.folds and data.test_groups: found both, expected one of them")
@@ -57,18 +57,18 @@ class Resplit:
 
     @property
     def wanted(self) -> bool:
-        """Whether the store's own splits are not to be used."""
+        """True if the store's own splits are replaced."""
         return self.folds is not None or bool(self.test_groups)
 
     def rows(self, groups: Sequence[str], ids: Sequence[str]) -> dict[str, Rows]:
-        """The pooled rows of each split, in pooled order.
+        """Return the pooled rows of each split, in pooled order.
 
         Args:
-            groups: the group of each pooled sample.
-            ids: likewise.
+            groups: group of each pooled sample.
+            ids: id of each pooled sample.
 
         Raises:
-            UsageError: there are fewer groups than folds, no such group, or nothing is left beside them.
+            UsageError: there are fewer groups than folds, a group does not exist, or no samples are left beside the test groups.
         """
         if self.test_groups:
             if unknown := sorted(set(self.test_groups) - set(groups)):
@@ -94,7 +94,7 @@ def _hash(text: str) -> int:
 
 
 def _folds(groups: Sequence[str], folds: int) -> list[int]:
-    """The fold of each sample: groups from large to small (equal ones by a hash of their name), each to the smallest fold so far."""
+    """Return the fold of each sample: groups from large to small (ties by a hash of their name), each to the smallest fold so far."""
     sizes: dict[str, int] = {}
     for group in groups:
         sizes[group] = sizes.get(group, 0) + 1
@@ -112,11 +112,11 @@ class ResplitStore(Store):
         path: the store.
         how: the new splits.
         file: to name in messages.
-        modalities: those to read, as `Store` takes them.
+        modalities: modalities to read, as for `Store`.
 
     Raises:
-        DataError: samples have no such group.
-        UsageError: the groups do not suffice.
+        DataError: samples have no such grouping.
+        UsageError: there are too few groups.
     """
 
     def __init__(self, path: Path, how: Resplit, file: Path | str, modalities: Mapping[str, str] | Sequence[str] | None = None) -> None:
@@ -127,17 +127,17 @@ class ResplitStore(Store):
         sizes = [self._pool.size(s) for s in SPLITS]
         self._spans = dict(zip(SPLITS, zip(np.cumsum([0, *sizes]), np.cumsum(sizes), strict=False), strict=True))
         test = f"fold {how.fold} of {how.folds} by {how.group_by}" if how.folds else f"{how.group_by} {', '.join(how.test_groups or ())}"
-        self.notes = [n for n in self.notes if "are not independent" not in n]  # which spoke of the file's own splits
+        self.notes = [n for n in self.notes if "are not independent" not in n]  # the notes spoke of the file's own splits
         self.description = f"test on {test}"
 
     def features(self, split: str) -> dict[str, npt.NDArray[np.float32]]:
-        """Per modality (N, T, d), in memory."""
+        """Return the features (N, T, d) by modality, in memory."""
         return self.read(split, np.arange(self.size(split)))
 
     def read(
         self, split: str, rows: npt.NDArray[np.integer[Any]] | list[int], modalities: Sequence[str] | None = None
     ) -> dict[str, npt.NDArray[np.float32]]:
-        """Per modality, all or some of them, the features (B, T, d) of some rows, in memory."""
+        """Return the features (B, T, d) of some rows by modality (all or some modalities), in memory."""
         pooled = self._rows_of[split][np.asarray(rows)]
         out = {m: np.empty((len(pooled), *self._shapes["train", m][1:]), np.float32) for m in self._of(modalities)}
         for source, (first, stop) in self._spans.items():
@@ -148,7 +148,7 @@ class ResplitStore(Store):
         return out
 
     def load(self, split: str, modalities: Sequence[str] | None = None) -> dict[str, npt.NDArray[np.float32]]:
-        """Per modality, all or some of them, all features (N, T, d), in memory."""
+        """Return all features (N, T, d) by modality (all or some modalities), in memory."""
         return self.read(split, np.arange(self.size(split)), modalities)
 
     def _groups(self, split: str, by: str, file: Path | str) -> list[str]:

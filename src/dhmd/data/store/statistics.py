@@ -1,4 +1,4 @@
-"""What is counted over features, a block of samples at a time."""
+"""Statistics over features, computed a block of samples at a time."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from dhmd.data.sources.frames import CHUNK
 
-VALUES = 4_000_000  # looked at together in float64
+VALUES = 4_000_000  # samples processed together in float64
 
 FEW = 10
-"""A split with fewer samples is told of."""
+"""Minimum size of a split; smaller ones are reported."""
 
 
 def count_non_finite(x: npt.NDArray[np.float32]) -> tuple[int, int]:
@@ -26,14 +26,14 @@ def count_non_finite(x: npt.NDArray[np.float32]) -> tuple[int, int]:
 
 
 def varies(statistics: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """Which features vary, from (3, d) count, mean and deviation."""
+    """Return a mask of the features that vary, from (3, d) count, mean and deviation."""
     _, mean, std = statistics
     found: npt.NDArray[np.bool_] = std > 1e-6 * np.abs(mean)
     return found
 
 
 class FrameStatistics:
-    """Count, mean and standard deviation of each feature over the finite values of the real frames seen so far, in float64.
+    """Count, mean and standard deviation of each feature over the finite values of all real frames added so far, in float64.
 
     Args:
         width: number of features d.
@@ -43,7 +43,7 @@ class FrameStatistics:
         self._total = np.zeros((3, width))  # count, mean, sum of squares about the mean
 
     def add(self, x: npt.NDArray[np.float32], real: npt.NDArray[np.int32]) -> None:
-        """Take in samples (N, T, d) whose real frames are ``real`` (N, 2)."""
+        """Add samples (N, T, d) whose real frames are ``real`` (N, 2)."""
         frame = np.arange(x.shape[1])
         step = min(CHUNK, max(1, VALUES // (x.shape[1] * x.shape[2])))
         for at in range(0, len(x), step):
@@ -52,7 +52,7 @@ class FrameStatistics:
             self._total = _merge(self._total, frames)
 
     def result(self) -> npt.NDArray[np.float64]:
-        """(3, d) count, mean, deviation; a feature without values has 0 in all three."""
+        """Return (3, d) count, mean, deviation; a feature without values has 0 in all three."""
         count, mean, squares = self._total
         return np.stack([count, mean, np.sqrt(squares / np.maximum(count, 1))])
 
@@ -69,6 +69,6 @@ def _merge(total: npt.NDArray[np.float64], frames: npt.NDArray[np.float64]) -> n
 
 
 def few_samples(sizes: Mapping[str, int]) -> list[str]:
-    """A sentence for each of valid and test that is too small to say much; sizes are samples by split."""
+    """Return a sentence for each of valid and test that is too small to be informative; sizes are samples by split."""
     told = {"valid": "which epoch is best is chosen nearly by chance", "test": "results on them say little"}
     return [f"{s} has only {sizes[s]} samples: {what}" for s, what in told.items() if 0 < sizes.get(s, 0) < FEW]

@@ -1,4 +1,4 @@
-"""The HDF5 store: its layout, and how one is written, sample block by sample block.
+"""The HDF5 store: its layout, and a writer that works block by block of samples.
 
 ::
 
@@ -46,13 +46,13 @@ VERSION = "v110"  # of HDF5's file format
 
 
 def write_store(corpus: Corpus, path: Path, source: Source, at_rest: Callable[[], None] = lambda: None) -> None:
-    """Write ``corpus`` to ``path``: whole or not at all.
+    """Write ``corpus`` to ``path`` atomically.
 
     Args:
-        corpus: what to write; its features may still be read from their file.
-        path: of the store.
-        source: where the corpus comes from.
-        at_rest: called before the store takes its place; raises if the source has changed meanwhile.
+        corpus: the corpus to write; its features may still lie in their file.
+        path: path of the store.
+        source: source of the corpus.
+        at_rest: function called before the store takes its final path; raises if the source has changed meanwhile.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.
@@ -69,7 +69,7 @@ def write_store(corpus: Corpus, path: Path, source: Source, at_rest: Callable[[]
 
 @contextmanager
 def new_store(path: Path, source: Source, about: About) -> Iterator[StoreWriter]:
-    """A writer whose store takes its place when the block ends without an error.
+    """Yield a writer whose store takes its final path when the block ends without an error.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.
@@ -83,11 +83,11 @@ def new_store(path: Path, source: Source, about: About) -> Iterator[StoreWriter]
 
 
 class StoreWriter:
-    """Writes splits block by block, so that none has to be in memory as a whole.
+    """Writer of splits block by block, so that none has to be in memory as a whole.
 
     Args:
         file: an empty HDF5 file.
-        check: raises what went wrong in writing so far.
+        check: function that raises the first error of writing so far.
     """
 
     def __init__(self, file: h5py.File, check: Callable[[], None]) -> None:
@@ -118,7 +118,7 @@ class StoreWriter:
                 self._strings.setdefault(f"{name}/{key}", []).extend(values)
 
     def finish(self, source: Source, about: About) -> None:
-        """Write what is known at the end: statistics, strings, checksums, attributes."""
+        """Write the data known at the end: statistics, strings, checksums, attributes."""
         for modality, statistics in self._statistics.items():
             self._append(f"statistics/{modality}", 3, statistics.result())
         for name, strings in self._strings.items():
@@ -143,17 +143,17 @@ class StoreWriter:
 
 
 def checksum(content: npt.NDArray[Any]) -> str:
-    """SHA-256 of an array's bytes."""
+    """Return the SHA-256 of an array's bytes."""
     return hashlib.sha256(np.ascontiguousarray(content).data).hexdigest()
 
 
 class PatientFile(io.FileIO):
-    """A file that keeps the first error of writing for itself and then only pretends to write; `check` raises it.
+    """A file that stores its first writing error and then only pretends to write; `check` raises the error.
 
     A file that HDF5 cannot close stays half open inside the library, and a later use of the library in the same process crashes.
 
     Args:
-        path: of the file, made anew.
+        path: path of the file, which is created anew.
     """
 
     def __init__(self, path: Path) -> None:
@@ -161,7 +161,7 @@ class PatientFile(io.FileIO):
         self.error: OSError | None = None
 
     def write(self, data: Any, /) -> int:
-        """Write all of ``data``, or nothing more for good."""
+        """Write all of ``data``; write nothing more after an error."""
         view = memoryview(data).cast("B")
         done = 0
         while done < len(view) and self.error is None:
@@ -172,7 +172,7 @@ class PatientFile(io.FileIO):
         return len(view)
 
     def readinto(self, buffer: Any, /) -> int:
-        """Fill ``buffer``; with zeros where nothing could be written."""
+        """Fill ``buffer``, with zeros if nothing could be written."""
         view = memoryview(buffer).cast("B")
         got = super().readinto(view) or 0
         if self.error is not None:
@@ -192,7 +192,7 @@ class PatientFile(io.FileIO):
         """Raise the first error of writing, if there was one.
 
         Raises:
-            OSError: of writing.
+            OSError: writing failed.
         """
         if self.error is not None:
             raise self.error

@@ -1,4 +1,4 @@
-"""The embedded corpus as files: its store in the cache, and a pickle or a store of any size."""
+"""Files of the embedded corpus: its store in the cache, and a pickle or a store of any size."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dhmd.files import atomic_path
 
 
 def write_pickle(path: Path, options: SyntheticOptions | None = None) -> None:
-    """Write the corpus as a feature pickle, marked as synthetic, never holding more than a block of clips in memory.
+    """Write the corpus as a feature pickle, marked as synthetic, with at most one block of clips in memory.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.
@@ -39,7 +39,7 @@ def write_pickle(path: Path, options: SyntheticOptions | None = None) -> None:
 
 
 def write_synthetic_store(path: Path, options: SyntheticOptions | None = None) -> None:
-    """Write the corpus as a store, never holding more than a block of clips in memory.
+    """Write the corpus as a store, with at most one block of clips in memory.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.
@@ -59,8 +59,8 @@ def write_synthetic_store(path: Path, options: SyntheticOptions | None = None) -
 
 
 def recipe_of(options: SyntheticOptions) -> tuple[bytes, str]:
-    """What fixes a generated corpus, and its SHA-256."""
-    # the size of blocks matters only where there are several
+    """Return the values that determine a generated corpus, and their SHA-256."""
+    # the size of blocks matters only if there are several
     more: dict[str, int] = {"block": BLOCK} if max(options.sizes.values()) > BLOCK else {}
     more |= {"further": FURTHER} if options.further else {}
     recipe = json.dumps({"version": VERSION, **more, **asdict(options)}, sort_keys=False, default=dict).encode()
@@ -68,7 +68,7 @@ def recipe_of(options: SyntheticOptions) -> tuple[bytes, str]:
 
 
 def synthetic_store(options: SyntheticOptions | None = None, cache_dir: Path | str | None = None) -> Path:
-    """Find or make the store of a generated corpus, in the cache folder, one a set of options.
+    """Find or make the store of a generated corpus in the cache folder, one for each set of options.
 
     Raises:
         DataError: the cache folder cannot be written.
@@ -111,16 +111,16 @@ SIZES: dict[str, dict[str, Any]] = {
         "lengths": {"vision": 500, "acoustic": 500},
     },
 }
-"""Options that give the sizes of known data sets; ``lengths`` count only where ``aligned`` is false."""
+"""Options that give the sizes of known data sets; ``lengths`` apply only if ``aligned`` is false."""
 
 
 def synthesise(path: Path | str, like: str = "demo", options: Mapping[str, Any] | None = None) -> SyntheticOptions:
     """Write the embedded corpus as a pickle (``.pkl``, ``.pickle``) or a store (``.h5``), a block of clips at a time.
 
     Args:
-        path: of the file; an existing one is replaced when the new one is whole.
-        like: one of `SIZES`.
-        options: of ``dhmd.data.synthetic.generator.SyntheticOptions``, over those of ``like``.
+        path: path of the file; an existing one is replaced when the new one is complete.
+        like: name of one of `SIZES`.
+        options: options of ``dhmd.data.synthetic.generator.SyntheticOptions``, which override those of ``like``.
 
     Returns:
         The options as used.

@@ -1,4 +1,4 @@
-"""The embedded corpus: generated clips whose sentiment is driven by a planted latent sequence that every modality sees in its own way.
+"""The embedded corpus: generated clips whose sentiment is driven by a planted latent sequence that each modality shows in its own way.
 
 A clip says a few clauses. At some of its words a planted token happens, drawn near the clip's mood; each token has a valence and a
 prototype in the shared latent space. The label is the mean valence of the clip's tokens. A modality m shows each token with probability
@@ -26,8 +26,8 @@ from dhmd.data.layouts import SPLITS
 from dhmd.data.synthetic.options import SyntheticOptions as SyntheticOptions
 from dhmd.data.synthetic.vocabulary import CLAUSES, EVENT, JOINS, NOUN, NOUNS, PLANTED, UNSAID, tokens_of_words
 
-VERSION = 1  # of what is generated; a new one makes new stores
-FURTHER = 1  # likewise of modalities beyond the papers' three
+VERSION = 1  # version of the generator; a new version makes new stores
+FURTHER = 1  # version of the modalities beyond the papers' three
 VALENCE = np.array([valence for valence, _ in PLANTED], np.float64)
 LATENT, PRIVATE = 8, 3  # widths of the shared and of each private factor
 CLIPS = 8  # clips a video
@@ -40,11 +40,11 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Truth:
-    """What was planted in a split of N clips, word by word; zero (tokens: -1) beyond a clip's words.
+    """Planted truth of a split of N clips, word by word; zero (tokens: -1) beyond a clip's words.
 
     Attributes:
         shared: (N, T, 8) the shared latent sequence; its first coordinate is the valence of the token.
-        tokens: (N, T) the planted token at each word, -1 where none; ``VALENCE[token]`` is its worth.
+        tokens: (N, T) the planted token at each word, -1 for none; ``VALENCE[token]`` is its valence.
         private: per modality (N, T, 3).
         valence: (N,) the label before rounding.
         words: (N,) number of words.
@@ -57,7 +57,7 @@ class Truth:
     words: npt.NDArray[np.int64]
 
     def joined(self, other: Truth) -> Truth:
-        """This one's clips, then the other's."""
+        """Return the clips of this truth followed by those of the other."""
         private = {m: np.concatenate([x, other.private[m]]) for m, x in self.private.items()}
         rest = {k: np.concatenate([getattr(self, k), getattr(other, k)]) for k in ("shared", "tokens", "valence", "words")}
         return Truth(private=private, **rest)
@@ -65,7 +65,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Generated:
-    """A generated corpus: ``content`` is what a pickle would hold, ``truth`` what was planted, per split."""
+    """A generated corpus: ``content`` is the content of a pickle, ``truth`` the planted truth, per split."""
 
     content: dict[str, Any]
     truth: dict[str, Truth]
@@ -73,7 +73,7 @@ class Generated:
 
 @dataclass(frozen=True)
 class _World:
-    """What all clips share: prototypes (tokens, 8), and per modality the mixing of shared and private factors, scales and offsets."""
+    """Parameters shared by all clips: prototypes (tokens, 8), and by modality the mixing of all factors, scales and offsets."""
 
     prototypes: FloatArray
     shared: dict[str, FloatArray]
@@ -95,7 +95,7 @@ def generate(options: SyntheticOptions | None = None) -> Generated:
 
 
 def blocks(options: SyntheticOptions) -> Iterator[tuple[str, dict[str, Any], Truth]]:
-    """Generate the corpus in pieces of at most `BLOCK` clips: the split, what a pickle would hold of it, what was planted."""
+    """Yield the corpus in pieces of at most `BLOCK` clips: the split, its content as in a pickle, and its planted truth."""
     rng = np.random.Generator(np.random.PCG64(options.seed))
     own = {m: np.random.Generator(np.random.PCG64([options.seed, *m.encode()])) for m in options.further}
     streams = {m: own.get(m, rng) for m in options.dims}
@@ -119,7 +119,7 @@ def _world(options: SyntheticOptions, rng: Rng, streams: Mapping[str, Rng]) -> _
         m: (streams[m].normal(size=(LATENT, d)) / np.sqrt(LATENT), streams[m].normal(size=(PRIVATE, d)) / np.sqrt(PRIVATE))
         for m, d in options.dims.items()
     }
-    wild = {m: m != LANGUAGE for m in options.dims}  # word vectors come on one scale, signals do not
+    wild = {m: m != LANGUAGE for m in options.dims}  # word vectors have one scale, signals do not
     scale = {m: 10 ** streams[m].uniform(-1, 1.5, size=d) if wild[m] else np.ones(d) for m, d in options.dims.items()}
     offset = {m: 2 * scale[m] * streams[m].normal(size=d) if wild[m] else np.zeros(d) for m, d in options.dims.items()}
     return _World(prototypes, {m: a for m, (a, _) in mix.items()}, {m: b for m, (_, b) in mix.items()}, scale, offset)
@@ -135,7 +135,7 @@ def _split(
         row[: len(sentence)] = [token for _, token in sentence]
     said = np.arange(options.length) < words[:, None]
     drift = 0.3 * _drift(n, options.length, LATENT, rng)
-    drift[..., 0] = 0  # the axis of the valence is moved by tokens alone
+    drift[..., 0] = 0  # only tokens move the axis of the valence
     shared = (_prototype_part(world, tokens) + drift) * said[..., None]
     video = first_video + np.arange(n) // CLIPS
     private = {m: _private(video - first_video, options.length, streams[m]) * said[..., None] for m in options.dims}
@@ -167,7 +167,7 @@ def _split(
 
 
 def _sentence(limit: int, rng: Rng) -> list[tuple[str, int]]:
-    """Words with the planted token at each, -1 where none; as many clauses as chance and the limit allow."""
+    """Return words with the planted token at each, -1 for none; chance and the limit determine the number of clauses."""
     mood = np.clip(1.5 * rng.normal(), -3, 3)
     chance = np.exp(-((VALENCE - mood) ** 2) / (2 * 0.9**2))
     chance = np.cumsum(chance / chance.sum())
@@ -185,7 +185,7 @@ def _sentence(limit: int, rng: Rng) -> list[tuple[str, int]]:
 
 
 def _drift(n: int, length: int, width: int, rng: Rng) -> FloatArray:
-    """Stationary AR(1) sequences (n, length, width) of unit variance."""
+    """Return stationary AR(1) sequences (n, length, width) of unit variance."""
     x = rng.normal(size=(n, length, width))
     for t in range(1, length):
         x[:, t] = 0.8 * x[:, t - 1] + 0.6 * x[:, t]
@@ -207,13 +207,13 @@ def _frames(
     options: SyntheticOptions, world: _World, modality: str, seen: FloatArray, private: FloatArray, words: npt.NDArray[np.int64],
     rng: Rng,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:  # fmt: skip
-    """One modality's (N, T, d) features of what it sees, padded, and its number of real frames (N,)."""
+    """Return the features (N, T, d) that one modality shows, padded, and its numbers of real frames (N,)."""
     length, reliability = options.length_of(modality), options.reliability[modality]
     frames = np.maximum(words * length // options.length, 1) if length != options.length else words
-    at = np.minimum(np.arange(length) * words[:, None] // frames[:, None], words[:, None] - 1)  # the word of each frame
+    at = np.minimum(np.arange(length) * words[:, None] // frames[:, None], words[:, None] - 1)  # the word at each frame
     x = np.empty((len(words), length, options.dims[modality]), np.float32)
     loudness = 0.2 + 0.5 * (1 - reliability) / max(reliability, 0.05)
-    for first in range(0, len(words), ROWS):  # in double precision only piece by piece
+    for first in range(0, len(words), ROWS):  # double precision only in pieces
         part = slice(first, first + ROWS)
         rows = np.arange(len(words))[part, None]
         clean = seen[rows, at[part]] @ world.shared[modality] + private[rows, at[part]] @ world.private[modality]
@@ -222,7 +222,7 @@ def _frames(
     if modality == ACOUSTIC:
         x[rng.random(x.shape[:2]) < 0.02, :2] = -np.inf  # the logarithm of silence
     x[np.arange(length) >= frames[:, None]] = 0
-    if options.aligned and modality != LANGUAGE:  # padding on the left, as word-aligned sets have it
+    if options.aligned and modality != LANGUAGE:  # padding on the left, as in word-aligned data sets
         source = np.arange(length) - (length - frames[:, None])
         x = np.where(source[..., None] >= 0, x[np.arange(len(words))[:, None], np.maximum(source, 0)], np.float32(0))
     return x, frames

@@ -1,4 +1,4 @@
-"""The options of the embedded corpus."""
+"""Options of the embedded corpus."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from dhmd.data.layouts import KEYS, SPLITS
 from dhmd.data.synthetic.vocabulary import CLAUSES
 from dhmd.errors import UsageError
 
-TAKEN = ("id", "raw_text", "text_bert", "regression_labels", "classification_labels", "annotations")  # keys of a split that are no modality
+TAKEN = ("id", "raw_text", "text_bert", "regression_labels", "classification_labels", "annotations")  # keys that are not modalities
 
 
 @dataclass(frozen=True)
 class SyntheticOptions:
-    """What to generate.
+    """Options of the generator.
 
     Attributes:
-        n_train: clips of the split, likewise n_valid and n_test; a video has 8.
+        n_train: number of clips of train; likewise n_valid and n_test; a video has 8 clips.
         length: T of the language: at most ``length`` - 2 words, [CLS] and [SEP].
         aligned: whether all modalities have a frame a word; otherwise vision and acoustic have their own lengths, right padding and
             lengths.
         dims: feature width of each modality, in modality order: the language and any others, of the user's naming too.
         lengths: frames of the other modalities where not aligned; by default 3 ``length`` for acoustic, 2 ``length`` for the rest.
-        reliability: of each modality, from 0 (shows nothing) to 1 (shows all, nearly without noise).
+        reliability: reliability of each modality, from 0 (shows nothing) to 1 (shows all, nearly without noise).
         private_weight: what the acoustic private factor adds to the label, in label units a standard deviation.
         classes: 3 (negative, neutral, positive) or 2 (not positive, positive).
-        seed: of the corpus; runs with different seeds share one corpus.
+        seed: seed of the corpus; runs with different seeds share one corpus.
     """
 
     n_train: int = 640
@@ -72,10 +72,10 @@ class SyntheticOptions:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> SyntheticOptions:
-        """Make options from a mapping.
+        """Return options made from a mapping.
 
         Raises:
-            UsageError: an unknown name, or a value out of its range.
+            UsageError: a name is unknown, or a value is out of its range.
         """
         known = [f.name for f in fields(cls)]
         if unknown := [k for k in options if k not in known]:
@@ -88,21 +88,21 @@ class SyntheticOptions:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Clips of each split."""
+        """Number of clips of each split."""
         return dict(zip(SPLITS, (self.n_train, self.n_valid, self.n_test), strict=True))
 
     @property
     def keys(self) -> dict[str, str]:
-        """The key of each modality in the generated splits."""
+        """Key of each modality in the generated splits."""
         return {m: KEYS.get(m, m) for m in self.dims}
 
     @property
     def further(self) -> tuple[str, ...]:
-        """The modalities beyond the papers' three."""
+        """Modalities beyond the papers' three."""
         return tuple(m for m in self.dims if m not in MODALITIES)
 
     def length_of(self, modality: str) -> int:
-        """T of a modality."""
+        """Return T of a modality."""
         if self.aligned or modality == LANGUAGE:
             return self.length
         return self.lengths.get(modality, self.length * (3 if modality == ACOUSTIC else 2))

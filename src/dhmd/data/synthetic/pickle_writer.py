@@ -1,20 +1,20 @@
-"""Writing a feature pickle block by block: arrays whose size is known are left as holes in the file and filled as their rows come."""
+"""Writing of a feature pickle block by block: arrays of known size are left as gaps in the file and filled as their rows arrive."""
 
 from __future__ import annotations
 
 import os
-import pickle  # written only
+import pickle  # only written, never loaded
 from collections.abc import Mapping
 from typing import IO, Any
 
 import numpy as np
 
 HEAD = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R"
-"""An empty array, in pickle's own words, under the name that every NumPy knows."""
+"""An empty array as a pickle spells it, under the module name that every version of NumPy knows."""
 
 
 class PickleWriter:
-    """Writes ``{split: {key: array or list}, ...}`` with the features (rank 3, float32) of a split first.
+    """Writer of ``{split: {key: array or list}, ...}`` with the features (rank 3, float32) of a split first.
 
     Args:
         file: open for writing, at its start.
@@ -29,7 +29,7 @@ class PickleWriter:
         file.write(b"\x80\x04}(")  # a dict, and a mark before its items
 
     def add(self, split: str, block: Mapping[str, Any]) -> None:
-        """Append samples to a split; the splits one after the other."""
+        """Append samples to a split; splits are written one after the other."""
         if split != self._split:
             self._close_split()
             self._split = split
@@ -56,7 +56,7 @@ class PickleWriter:
         self._file.write(b"u.")
 
     def _hole(self, key: str, block: np.ndarray[Any, Any]) -> int:
-        """Write an array up to its bytes, leave room for these, and write what follows; returns where the room begins."""
+        """Write an array up to its bytes, leave a gap for these, and write the rest; return the offset of the gap."""
         shape = (self._sizes[self._split], *block.shape[1:])
         size = int(np.prod(shape)) * 4
         state = b"(K\x01" + _pickled(shape) + _pickled(np.dtype("<f4")) + b"\x89"  # version, shape, type, not Fortran's order
@@ -77,5 +77,5 @@ class PickleWriter:
 
 
 def _pickled(value: Any) -> bytes:
-    """The value as a piece of a pickle, without its start and end."""
+    """Return the value as part of a pickle, without its start and end."""
     return pickle.dumps(value, protocol=3)[2:-1]

@@ -1,4 +1,4 @@
-"""The words of the embedded corpus: what they are worth, and their numbers in the uncased BERT vocabulary (30,522 entries)."""
+"""Words of the embedded corpus: their valence, and their ids in the uncased BERT vocabulary (30,522 word pieces)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ PLANTED: tuple[tuple[int, tuple[str, str]], ...] = (
     (3, ("excellent", "amazing")),
     (3, ("wonderful", "brilliant")),
 )
-"""The planted tokens: valence, and the two words that say it."""
+"""The planted tokens: valence, and the two words that express it."""
 
 UNSAID = ("usual", "normal")
-"""Stand where the language does not say what the sample means."""
+"""Words used if the language does not show the token."""
 
 NOUNS = ("movie", "film", "story", "plot", "actor", "scene", "music", "ending", "voice", "script", "cast", "song", "hero", "book")
 JOINS = ("and", "but", "so", "then")
@@ -54,11 +54,11 @@ IDS: dict[str, int] = {
 
 
 def tokens_of_words(sentences: Sequence[Sequence[str]], length: int) -> npt.NDArray[np.int64]:
-    """Number the words of sentences as the uncased BERT tokenizer does.
+    """Return the ids of the words of sentences, as the uncased BERT tokenizer gives them.
 
     Args:
         sentences: N lists of known words, each at most ``length`` - 2 long.
-        length: T.
+        length: number of tokens T.
 
     Returns:
         (N, 3, T) ids with [CLS] and [SEP], mask, segments.

@@ -1,4 +1,4 @@
-"""What is in a feature file, said before anything is trained on it."""
+"""Inspection of a feature file before anything is trained on it."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class Modality:
     """One modality over all splits.
 
     Attributes:
-        key: where it lies in the file.
+        key: the key that holds it in the file.
         length: stored frames T.
         width: features d.
-        dtype: of the file's arrays.
+        dtype: data type of the file's arrays.
         padding: ``left``, ``right``, ``both sides`` or ``none``.
-        frames: least, mean and most real frames of a sample.
+        frames: minimum, mean and maximum number of real frames of a sample.
         non_finite: NaN and infinite values per split.
-        frozen: features that never vary over the real frames of train, or of the first split without train.
-        constant: whether none varies.
+        frozen: features that never vary over the real frames of train, or of the first split if there is no train.
+        constant: whether no feature varies.
     """
 
     key: str
@@ -54,25 +54,25 @@ class Modality:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is in a feature file.
+    """Content of a feature file.
 
     Attributes:
         path: the file.
         kind: pickle, folder or store.
-        layout: of the content, or of what a store was made from.
+        layout: layout of the content, or of a store's source.
         size: bytes.
-        sha256: of the content, or of what a store was made from.
+        sha256: SHA-256 of the content, or of a store's source.
         published_as: name of the published file that has this SHA-256, None if none has.
         synthetic: whether it was generated.
-        samples: per split; ``all`` where a folder names no splits.
-        videos: per split, None where ids name none.
-        aligned: whether all modalities have as many frames.
-        labels: least, mean and highest regression label, None without such labels.
-        classes: per split the samples of each class, None without classes.
+        samples: number of samples per split; ``all`` if a folder names no splits.
+        videos: number of videos per split; None if ids name none.
+        aligned: whether all modalities have the same number of frames.
+        labels: minimum, mean and maximum regression label; None without such labels.
+        classes: number of samples of each class, per split; None without classes.
         tokens: T of text_bert, None without.
         texts: whether there are texts.
-        modalities: by name, in order.
-        notes: what a user should know, in sentences.
+        modalities: modalities by name, in order.
+        notes: remarks for the user, in sentences.
     """
 
     path: str
@@ -93,12 +93,12 @@ class Inspection:
     notes: list[str]
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values that JSON can hold."""
+        """Return the inspection as plain values that JSON can hold."""
         return asdict(self)
 
     @property
     def verdict(self) -> str:
-        """What the file's SHA-256 says of it."""
+        """Conclusion from the file's SHA-256."""
         if self.synthetic:
             return "generated, not a published file"
         if self.published_as is None:
@@ -108,21 +108,21 @@ class Inspection:
 
 
 def inspect_file(path: Path | str, keys: Mapping[str, str] | None = None, layout: str | None = None) -> Inspection:
-    """Look into a feature pickle, a folder of arrays or a store; nothing is written.
+    """Inspect a feature pickle, a folder of arrays or a store; nothing is written.
 
     Args:
-        path: what to look into.
-        keys: which key holds which modality, in modality order; None for the layout's own.
-        layout: the layout's name; None to see it from the content.
+        path: path of the file or folder.
+        keys: the key that holds each modality, in modality order; None for the layout's own keys.
+        layout: the layout's name; None to recognise it from the content.
 
     Raises:
-        DataError: it is missing, unreadable, or not of the layout.
+        DataError: the file is missing, unreadable, or not of the layout.
     """
     path = Path(path).expanduser()
     if path.is_dir():
         return _inspection(path, "folder", _of_folder(path, keys, layout), state_of(path).size, sha256_of(path))
     with open_source(path) as opened:
-        if isinstance(opened, Folder):  # which was no folder a moment ago
+        if isinstance(opened, Folder):  # the folder has just appeared
             return inspect_file(path, keys, layout)
         if opened.read(len(MAGIC)) == MAGIC:
             store = Store(path, keys)
@@ -134,7 +134,7 @@ def inspect_file(path: Path | str, keys: Mapping[str, str] | None = None, layout
 
 
 def _of_folder(path: Path, keys: Mapping[str, str] | None, layout: str | None) -> Corpus:
-    """A folder of arrays; what is good for predictions alone is told of in the notes."""
+    """Inspect a folder of arrays; a folder that suffices for predictions only is reported in the notes."""
     try:
         with open_source(path) as opened:
             return check_corpus(opened, path, keys, layout)
@@ -154,7 +154,7 @@ def _of_folder(path: Path, keys: Mapping[str, str] | None, layout: str | None) -
 
 
 def _for_prediction(path: Path, keys: Mapping[str, str] | None) -> Corpus | None:
-    """What `dhmd predict` reads of a folder; None where there are neither features nor texts.
+    """Return the parts of a folder that `dhmd predict` reads; None if there are neither features nor texts.
 
     Raises:
         DataError: there are several csv files, or an array does not fit.
@@ -172,7 +172,7 @@ def _for_prediction(path: Path, keys: Mapping[str, str] | None) -> Corpus | None
 
 
 def corpus_of(store: Store) -> Corpus:
-    """A store as a data set whose features stay on disk behind memory maps."""
+    """Return a store as a data set whose features stay on disk behind memory maps."""
     about = About(store.keys, store.layout, store.synthetic, store.text_only, list(store.notes))
     splits = {
         s: Split(
@@ -217,7 +217,7 @@ def _inspection(path: Path, kind: str, corpus: Corpus, size: int, sha256: str) -
 
 
 def _first(corpus: Corpus) -> Split:
-    """Train, or what is there instead."""
+    """Return train, or the first split if there is no train."""
     return corpus.splits.get("train") or next(iter(corpus.splits.values()))
 
 

@@ -1,4 +1,4 @@
-"""Whether a store is whole, and still that of its source."""
+"""Verification of a store against its checksums and its source."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ GENERATED = "generated"
 
 @dataclass(frozen=True)
 class Verification:
-    """A store whose content is that which was written.
+    """Result of verifying a store.
 
     Attributes:
         path: the store.
-        samples: per split.
-        bytes_read: of features that agree with their checksums.
-        source: the file or folder it was made from, where that was found and is the same; None otherwise.
-        source_name: its name; ``generated`` for a corpus that was never a file.
+        samples: number of samples per split.
+        bytes_read: bytes of features that agree with their checksums.
+        source: the file or folder it was made from, if that was found and is unchanged; None otherwise.
+        source_name: name of the source; ``generated`` for a corpus that was never a file.
     """
 
     path: Path
@@ -40,13 +40,13 @@ def verify_store(path: Path | str, source: Path | str | None = None) -> Verifica
 
     Args:
         path: the store.
-        source: the file or folder; None to look for its name beside the store.
+        source: the source file or folder; None to look for its name beside the store.
 
     Raises:
-        DataError: the store is damaged or of another schema, or the source has changed or is not where it was said to be.
+        DataError: the store is damaged or of another schema, or the source has changed or is missing.
     """
     path = Path(path).expanduser()
-    with open_source(path):  # for its message on what is not there
+    with open_source(path):  # raises the error about a missing file
         store = Store(path)
     total = sum(math.prod(store.shape(s, m)) * 4 for s in store.splits for m in store.modalities)
     with progress("verifying", total) as advance:

@@ -1,1 +1,1 @@
-"""DMD and DHMD: one network whose stages can be absent."""
+"""DMD and DHMD: one network with optional stages."""

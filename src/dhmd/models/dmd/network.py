@@ -1,4 +1,4 @@
-"""DMD and DHMD: one network whose stages can be absent. Which are there is configuration (conf/model)."""
+"""DMD and DHMD: one network with optional stages, chosen by configuration (conf/model)."""
 
 from __future__ import annotations
 
@@ -28,28 +28,29 @@ class DecoupledDistillation(Network):
     """DMD (CVPR 2023) and, with a dictionary in each space, DHMD (TPAMI 2026).
 
     Args:
-        spec: what the data looks like.
-        text_encoder: makes the language features from tokens; None when they are given.
+        spec: specification of the data.
+        text_encoder: encoder of tokens to language features; None if the features are given.
         width: d.
-        heads: attention heads.
-        layers: of each encoder; the memory of cross-modal attention has at least three.
+        heads: number of attention heads.
+        layers: number of layers of each encoder; the memory of cross-modal attention has at least three.
         kernels: window of the temporal projection, one number or one a modality.
         source_order: the order in which cross-modal attention joins a target's sources.
         padding: ``masked`` (padding makes no difference) or ``authors`` (every frame counts; a frame whose first channel is 0
             gets position zero).
         causal: whether a query sees only keys up to its own time; see ``dhmd.nn.cpu.attention_mask.Visibility``.
-        summary: how heads read a sequence: ``flatten`` (all batches have one T'), ``pool`` (masked mean), or ``auto``: flatten on
-            aligned data, pool on unaligned.
-        gate: of the last fusion; ``replace`` (authors' code: sigmoid(W x) takes the place of x) or ``multiply``.
+        summary: vector of a sequence for the heads: ``flatten`` (all batches have one T'), ``pool`` (masked mean), or ``auto``:
+            flatten on aligned data, pool on unaligned.
+        gate: gate of the last fusion; ``replace`` (authors' code: sigmoid(W x) takes the place of x) or ``multiply``.
         dropout: see :class:`~dhmd.models.dmd.options.Dropout`.
-        decoupling: None without: then s_m = c_m = the projected sequence; or a factory, see ``dhmd.models.dmd.stages``.
-        cross_modal_attention: False: a self-attention encoder a modality instead; or a factory.
+        decoupling: options of the decoupling; or None for s_m = c_m = the projected sequence; or a factory, see
+            ``dhmd.models.dmd.stages``.
+        cross_modal_attention: False for a self-attention encoder a modality instead; or a factory.
         homogeneous: stages of the homogeneous space, see :class:`~dhmd.models.dmd.options.SpaceOptions`.
         heterogeneous: stages of the heterogeneous space.
         one_dictionary: whether both spaces share the entries of one dictionary; both are needed, of the same sizes.
 
     Raises:
-        UsageError: options that do not fit each other or the data.
+        UsageError: options contradict each other or the data.
     """
 
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -103,7 +104,7 @@ class DecoupledDistillation(Network):
         kernel = by_modality(kernels, modalities, "model.kernels")
         for m in modalities:
             whole(kernel[m], f"model.kernels.{m}")
-        # full windows at both ends make a sample's frames the same however much padding it has; flattened heads have no room for them
+        # full windows at both ends make a sample's frames independent of its padding; flattened heads have a fixed number of frames
         full = self.masked and pool
         self.projection = nn.ModuleDict({m: TemporalProjection(spec.dims[m], width, kernel[m], full) for m in modalities})
         try:
@@ -138,7 +139,7 @@ class DecoupledDistillation(Network):
         self.head = ResidualHead(total, total, spec.out_dim, rates.output)
 
     def forward(self, batch: FeatureBatch) -> DecoupledOutputs:
-        """Predict a batch. Features are taken in modality order, whatever theirs is.
+        """Predict a batch. Features are read in modality order, in whatever order they are given.
 
         Raises:
             ValueError: a modality is missing, or shapes do not fit the specification.
@@ -168,10 +169,10 @@ class DecoupledDistillation(Network):
 
 
 def _complete(order: Sequence[str], modalities: tuple[str, ...]) -> tuple[str, ...]:
-    """The modalities in the given order; those it does not name come last.
+    """Return the modalities in the given order; modalities that it does not name come last.
 
     Raises:
-        UsageError: it is no list of names, or names what is no modality of the papers' nor of the data.
+        UsageError: the order is no list of names, or names a modality that neither the papers nor the data have.
     """
     known = {*modalities, *MODALITIES}
     if isinstance(order, str) or (unknown := [m for m in order if m not in known]):

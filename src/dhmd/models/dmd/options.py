@@ -1,4 +1,4 @@
-"""The options of decoupled distillation: dropout, decoupling, and the stages of a space."""
+"""Options of decoupled distillation: dropout, decoupling, and the stages of a space."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dhmd.nn.graph_distillation import EdgeKind, prior_of_text
 
 @dataclass(frozen=True)
 class Dropout:
-    """Dropout rates; ``attention`` by the source modality, 0 for one that the map does not name, or one rate for all."""
+    """Dropout rates; ``attention`` is a map by source modality (0 for a modality it does not name) or one rate for all."""
 
     RANGES: ClassVar = dict.fromkeys(("memory", "relu", "residual", "embedding", "text", "output"), (0, MAX_RATE))
 
@@ -31,14 +31,14 @@ class Dropout:
 
 @dataclass(frozen=True)
 class DecouplingOptions:
-    """See ``dhmd.nn.decoupling.Decoupling``."""
+    """Options of ``dhmd.nn.decoupling.Decoupling``."""
 
     private_similarity: bool = False
 
 
 @dataclass(frozen=True)
 class DistillationOptions:
-    """See ``dhmd.nn.graph_distillation.GraphDistillationUnit``; ``prior`` False stands for none, a text for the map it writes."""
+    """Options of ``dhmd.nn.graph_distillation.GraphDistillationUnit``; ``prior`` False stands for none, a text for the map it writes."""
 
     RANGES: ClassVar = {"width": (1, inf)}
 
@@ -51,7 +51,7 @@ class DistillationOptions:
 
 @dataclass(frozen=True)
 class DictionaryOptions:
-    """See ``dhmd.nn.dictionary.SharedDictionary``."""
+    """Options of ``dhmd.nn.dictionary.SharedDictionary``."""
 
     RANGES: ClassVar = {"entries": (1, inf), "width": (1, inf), "temperature": (1e-6, inf)}
 
@@ -65,12 +65,12 @@ class DictionaryOptions:
 
 
 Factory = Callable[..., Any]
-"""Makes a stage of a user's own; see ``dhmd.models.dmd.stages`` for what it is given and what it must make."""
+"""Factory of a user's own stage; ``dhmd.models.dmd.stages`` describes its arguments and its result."""
 
 
 @dataclass(frozen=True)
 class SpaceOptions:
-    """The stages of one space: options of ours, a factory of one's own, None where a stage is absent."""
+    """Stages of one space, each as options of the suite, a user's own factory, or None for an absent stage."""
 
     unimodal_heads: bool = True
     distillation: DistillationOptions | Factory | None = None
@@ -78,18 +78,18 @@ class SpaceOptions:
 
 
 def prior_of(prior: Mapping[str, float] | str | bool | None, modalities: tuple[str, ...], key: str) -> dict[str, float] | None:
-    """The prior as the Graph Distillation Unit takes it, from what a configuration says.
+    """Return the prior in the form the Graph Distillation Unit takes, from a configuration.
 
-    In a map, edges from or to one of the papers' three modalities that the data does not have are left out, as presets name them. A text
-    takes the place of a whole map, so every edge that it names must be there.
+    In a map, edges from or to one of the papers' three modalities that the data does not have are left out, because presets name them.
+    A text replaces a whole map, so every edge that it names must exist.
 
     Args:
         prior: a map, a text (``dhmd.nn.graph_distillation.prior_of_text``), or False or None for none.
-        modalities: of the data.
-        key: of the option, for messages.
+        modalities: modalities of the data.
+        key: key of the option, for messages.
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: the prior is none of these.
     """
     if prior is None or prior is False:
         return None

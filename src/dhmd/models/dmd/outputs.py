@@ -17,13 +17,13 @@ class Space:
     """One decoupled space (homogeneous or heterogeneous) of a batch.
 
     Attributes:
-        sequences: per modality (B, T'_m, H), what the space's heads, dictionary and fusion read; None where they read ``pooled`` alone.
+        sequences: per modality (B, T'_m, H), the input of the space's heads, dictionary and fusion; None if they read ``pooled`` only.
         logits: per modality (B, out_dim), the unimodal heads; None without them.
-        representations: per modality (B, H), what the Graph Distillation Unit compares; None without the heads.
+        representations: per modality (B, H), compared by the Graph Distillation Unit; None without the heads.
         edges: the unit's edges; None without a unit.
         activations: per modality (B, K) sparse activations of the dictionary; None without one.
         codes: per modality (B, H) L2-normalised codes; None without a dictionary.
-        pooled: per modality (B, H) the feature that goes into fusion, before any code is joined.
+        pooled: per modality (B, H) the feature that enters fusion, before any code is joined.
     """
 
     sequences: Mapping[str, Tensor] | None
@@ -45,8 +45,8 @@ class Decoupled:
         private: s_m, from the modality's own encoder (heterogeneous).
         reconstruction: D_m([s_m ; c_m]).
         cycle: the private encoder on the reconstruction.
-        similarity: (B, d), c_m as the margin loss sees it.
-        private_similarity: (B, d), the same of s_m; the authors compute it and use it nowhere, so None but in their preset.
+        similarity: (B, d), c_m as the margin loss reads it.
+        private_similarity: (B, d), the same for s_m; the authors compute it and use it nowhere, so it is None except in their preset.
     """
 
     projected: Mapping[str, Tensor]
@@ -78,7 +78,7 @@ class DecoupledOutputs(Outputs):
 
     @property
     def spaces(self) -> dict[str, Space]:
-        """The spaces there are, by name."""
+        """Spaces of the network by name; absent spaces are left out."""
         both = {"homogeneous": self.homogeneous, "heterogeneous": self.heterogeneous}
         return {name: space for name, space in both.items() if space is not None}
 
@@ -108,7 +108,7 @@ class DecoupledOutputs(Outputs):
         return found
 
     def complete(self) -> DecoupledOutputs:
-        """Return the same outputs with a mask for every sequence, since another process may have padding where this one has none."""
+        """Return the same outputs with a mask for every sequence, because another process may have padding even if this one has none."""
         space = self.homogeneous or self.heterogeneous
         if space is None:
             return self

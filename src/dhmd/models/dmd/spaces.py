@@ -30,13 +30,13 @@ class HomogeneousBranch(nn.Module):
     """Unimodal heads on the summarised c_m, a Graph Distillation Unit on them, self-attention, fusion (authors' code).
 
     Args:
-        modalities: names, in order.
+        modalities: names of the modalities, in order.
         width: d.
         out_dim: width of a prediction.
-        options: the stages.
-        summary: makes a modality's layer from sequence to vector.
+        options: options of the stages.
+        summary: function that makes a modality's layer from sequence to vector.
         encoder: the modalities' self-attention encoders.
-        dropout: of the heads.
+        dropout: dropout rate of the heads.
     """
 
     def __init__(
@@ -63,21 +63,21 @@ class HomogeneousBranch(nn.Module):
         self.shared_head = ResidualHead(total, total, out_dim, dropout)
 
     def forward(self, shared: Mapping[str, Tensor], masks: Mapping[str, Tensor | None]) -> HomogeneousOutput:
-        """From shared parts c_m (B, T'_m, d) by modality."""
+        """Return the output of the space from shared parts c_m (B, T'_m, d) by modality."""
         found = self.dictionary(shared, masks)
         read = found.codes if self.on_codes else {m: self.summary[m](x, masks[m]) for m, x in shared.items()}
         heads = {m: head(read[m]) for m, head in self.heads.items()}
         short = cut(shared, masks)
         last = self.encoder(list(short.sequences.values()), tuple(short.masks.values()), last=True)
         pooled = dict(zip(shared, last, strict=True))
-        # the hidden layer after its ReLU, as the authors' in-place one leaves it
+        # the hidden layer after its ReLU, as the authors' in-place ReLU leaves it
         space = space_of(self.unit, found, shared, pooled, heads, "hidden")
         shared_logits = self.shared_head(torch.cat(list(pooled.values()), dim=-1)).logits
         return HomogeneousOutput(space, torch.cat(list(self.join(pooled, found.codes).values()), dim=-1), shared_logits)
 
 
 class HeterogeneousOutput(NamedTuple):
-    """The space, and per modality the feature that goes into the last fusion (B, H)."""
+    """The space, and per modality the feature that enters the last fusion (B, H)."""
 
     space: Space
     fused: dict[str, Tensor]
@@ -87,11 +87,11 @@ class HeterogeneousBranch(nn.Module):
     """Heads on the last step of each modality's reinforced sequence h_m, a Graph Distillation Unit on them (authors' code).
 
     Args:
-        modalities: names, in order.
+        modalities: names of the modalities, in order.
         out_dim: width of a prediction.
-        options: the stages.
-        attention: from private parts to h_m.
-        dropout: of the heads.
+        options: options of the stages.
+        attention: module from private parts to h_m.
+        dropout: dropout rate of the heads.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class HeterogeneousBranch(nn.Module):
         self.join = build_fusion(self.dictionary, modalities, width)
 
     def forward(self, private: Mapping[str, Tensor], masks: Mapping[str, Tensor | None]) -> HeterogeneousOutput:
-        """From private parts s_m (B, T'_m, d) by modality."""
+        """Return the output of the space from private parts s_m (B, T'_m, d) by modality."""
         sequences: dict[str, Tensor] = {}
         if isinstance(self.dictionary, NoDictionary) and isinstance(self.attention, CrossModalAttention):
             pooled = self.attention.last(private, masks)  # nothing reads the other frames

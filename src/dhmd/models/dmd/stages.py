@@ -1,7 +1,7 @@
-"""The stages that both spaces have, made from their options; None where a stage is absent.
+"""Stages that both spaces have, made from their options; None for an absent stage.
 
-A stage of a user's own comes as a factory (in a configuration: a ``_target_`` with ``_partial_: true``). It is called with what follows and
-makes a module:
+A user's own stage is given as a factory (in a configuration: a ``_target_`` with ``_partial_: true``). It is called with the following
+arguments and returns a module:
 
 - decoupling: (modalities, width, summary) -> a module whose call takes projected sequences (B, T'_m, d) and masks by modality and returns
   the fields of `dhmd.models.dmd.outputs.Decoupled` by name; ``summary(m)`` makes the layer (with ``out_dim``) from a modality's sequence
@@ -33,15 +33,15 @@ from dhmd.outputs import Edges
 
 
 def heads_on_codes(options: SpaceOptions) -> bool:
-    """Whether the heads under the Graph Distillation Unit read codes, not features."""
+    """Return whether the heads under the Graph Distillation Unit read codes, not features."""
     return isinstance(options.distillation, DistillationOptions) and options.distillation.input == "dictionary"
 
 
 def build_decoupling(options: Any, modalities: tuple[str, ...], width: int, summary: Callable[[str], nn.Module]) -> Decoupling | None:
-    """The decoupling of projected sequences of this width.
+    """Return the decoupling of projected sequences of this width.
 
     Raises:
-        UsageError: an unknown option, or a factory that makes no module.
+        UsageError: an option is unknown, or a factory returns no module.
     """
     if options is None:
         return None
@@ -52,7 +52,7 @@ def build_decoupling(options: Any, modalities: tuple[str, ...], width: int, summ
 
 
 def build_dictionary(options: SpaceOptions, modalities: tuple[str, ...], in_dim: int) -> SharedDictionary | NoDictionary:
-    """The space's dictionary on sequences of width ``in_dim``."""
+    """Return the space's dictionary on sequences of width ``in_dim``."""
     o = options.dictionary
     if o is None:
         return NoDictionary()
@@ -63,7 +63,7 @@ def build_dictionary(options: SpaceOptions, modalities: tuple[str, ...], in_dim:
 
 
 def share_entries(one: Any, other: Any) -> None:
-    """Let the other dictionary have the entries of the one; each keeps its query networks.
+    """Share the entries of one dictionary with another; each keeps its query networks.
 
     Raises:
         UsageError: a space has no dictionary, or their sizes differ.
@@ -79,14 +79,14 @@ def share_entries(one: Any, other: Any) -> None:
 
 
 def build_fusion(dictionary: SharedDictionary | NoDictionary, modalities: tuple[str, ...], feature_dim: int) -> CodeFusion | FeatureOnly:
-    """What joins a space's features with its codes."""
+    """Return the layer that joins a space's features with its codes."""
     return CodeFusion(modalities, feature_dim, dictionary.width) if dictionary.width else FeatureOnly()
 
 
 def build_unit(
     space: str, options: SpaceOptions, modalities: tuple[str, ...], logit_dim: int, repr_dim: int
 ) -> GraphDistillationUnit | None:
-    """The Graph Distillation Unit of the space of this name, on logits and representations of these widths.
+    """Return the Graph Distillation Unit of a space, on logits and representations of these widths.
 
     Raises:
         UsageError: the options contradict each other.
@@ -118,7 +118,7 @@ def space_of(
     heads: Mapping[str, HeadOutput],
     representation: Literal["hidden", "refined"],
 ) -> Space:
-    """A space from what its stages made; ``representation`` names the layer of a head that the unit compares."""
+    """Return a space from the results of its stages; ``representation`` names the layer of a head that the unit compares."""
     logits = {m: h.logits for m, h in heads.items()}
     representations: dict[str, Tensor] = {m: getattr(h, representation) for m, h in heads.items()}
     return Space(
@@ -133,7 +133,7 @@ def space_of(
 
 
 def edges_of(unit: GraphDistillationUnit | None, logits: Mapping[str, Tensor], representations: Mapping[str, Tensor]) -> Edges | None:
-    """The edges of a batch, None without a unit."""
+    """Return the edges of a batch; None without a unit."""
     if unit is None:
         return None
     found = unit(logits, representations)
@@ -141,10 +141,10 @@ def edges_of(unit: GraphDistillationUnit | None, logits: Mapping[str, Tensor], r
 
 
 def own_stage(stage: object, kind: str, needs: str) -> Any:
-    """A stage of a user's own, which stands where ours would.
+    """Return a user's own stage after checking that it has the interface of the stage it replaces.
 
     Raises:
-        UsageError: it is no module, or lacks an attribute.
+        UsageError: the factory returned no module, or the module lacks an attribute.
     """
     if not isinstance(stage, nn.Module) or not hasattr(stage, needs):
         raise UsageError(f"{kind}: the factory gave a {type(stage).__name__}; expected a torch.nn.Module with the attribute {needs}")

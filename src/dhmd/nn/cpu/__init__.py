@@ -1,1 +1,1 @@
-"""Kernels for processors behind attention and dropout: masks of tiles, packed frames."""
+"""CPU kernels of attention and dropout: masks of tiles, packed frames."""

@@ -1,7 +1,7 @@
-"""Attention tile by tile: the kernel behind `dhmd.nn.attention.attend` on a CPU.
+"""Tiled attention: the CPU kernel behind `dhmd.nn.attention.attend`.
 
-Scores are made in tiles of a few samples or queries that stay in the cache, and made again in the backward pass; so are the masks of
-dropout, from their seeds.
+Scores are computed in tiles of a few samples or queries that stay in the cache, and recomputed in the backward pass. Dropout masks are
+recomputed from their seeds, too.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ LN2 = math.log(2)
 
 
 class TiledAttention(torch.autograd.Function):
-    """Attention as `dhmd.nn.attention.attend` wants it, and the logarithm of each query's sum of powers."""
+    """Autograd function of `dhmd.nn.attention.attend` that also returns the logarithm of each query's sum of powers."""
 
     @staticmethod
     def forward(q: Tensor, k: Tensor, v: Tensor, visibility: Visibility, rates: tuple[float, ...], seed: int) -> tuple[Tensor, Tensor]:
         out, log_sum = torch.zeros_like(q), q.new_zeros(*q.shape[:3], 1, q.shape[-1])
-        # |q k| <= |q| |k|: where that is small, no maximum need be looked for
+        # |q k| <= |q| |k|: if that is small, no maximum is needed
         safe = bool(q.square().sum(3).amax() * k.square().sum(3).amax() <= SAFE**2)
         tiles = visibility.tiles(q.shape[2], rates)
         q, k, v, out_, log_sum_ = (x.flatten(0, 2) for x in (q, k, v, out, log_sum))
@@ -64,7 +64,7 @@ class TiledAttention(torch.autograd.Function):
         d_q, d_k, d_v = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
         balance = (gradient * out).sum(dim=3, keepdim=True).neg_()
         one = k.new_ones(()).expand(*k.shape[:3], 1, k.shape[-1])
-        # a further channel takes the sum off the scores, another the balance off the gradient of the weights
+        # an additional channel subtracts the sum from the scores, another the balance from the gradient of the weights
         wide = ((q, -log_sum), (k, one), (v, one), (gradient, balance))
         q, k, v, gradient = (torch.cat(pair, dim=3).flatten(0, 2) for pair in wide)
         d_q_, d_k_, d_v_ = (x.flatten(0, 2) for x in (d_q, d_k, d_v))
@@ -93,7 +93,7 @@ def _tile_seed(seed: int, number: int) -> int:
 
 
 class _Scratch:
-    """Memory that one tile after the other is computed in, so that it stays in the cache."""
+    """Scratch memory that is reused for one tile after the other, so that it stays in the cache."""
 
     def __init__(self, like: Tensor, tiles: list[Tile]) -> None:
         spans = ((b.rows, b.queries, b.keys) for b in tiles)
@@ -106,7 +106,7 @@ class _Scratch:
 
 
 def _scores(q: Tensor, k: Tensor, tile: Tile, scratch: _Scratch) -> Tensor:
-    """Return the scores of a tile, from q and k (rows, channels, frames): (rows, queries, keys), a key that is not seen far below all."""
+    """Return the scores (rows, queries, keys) of a tile, from q and k (rows, channels, frames); hidden keys get a very low score."""
     of_q, of_k = q[tile.rows, :, tile.queries].mT, k[tile.rows, :, tile.keys]
     shape = (len(of_q), of_q.shape[1], of_k.shape[2])
     scores = torch.bmm(of_q, of_k, out=scratch.of(0, shape))
@@ -118,7 +118,7 @@ def _scores(q: Tensor, k: Tensor, tile: Tile, scratch: _Scratch) -> Tensor:
 
 @lru_cache(maxsize=256)
 def _hidden(seen: VisibleKeys, queries: tuple[int, int], keys: tuple[int, int]) -> Tensor:
-    """Return what is added to scores, (1 or samples, 1, queries, keys): 0 where a key is seen; as large as a tile at most."""
+    """Return the term added to scores, (1 or samples, 1, queries, keys): 0 for visible keys; as large as a tile at most."""
     at_q, at_k = torch.arange(*queries)[:, None], torch.arange(*keys)
     start, stop, offset = torch.tensor([(k.start, k.stop, o) for k, o in zip(*seen, strict=True)]).T[..., None, None]
     visible = (at_k >= start) & (at_k < stop) & (at_k <= at_q + offset)

@@ -1,4 +1,4 @@
-"""Which keys the queries of attention see, and in what tiles their scores are made."""
+"""Visibility of keys to the queries of attention, and the tiles in which scores are computed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch import Tensor
 
 from dhmd.nn.temporal import real_index
 
-TILE = 2**19  # scores in a tile
+TILE = 2**19  # number of scores in a tile
 
 Masks = tuple[Tensor | None, ...]
-"""Of each of G sequences (B, T) bool, True where a frame is real; None where all are."""
+"""Mask (B, T) bool of each of G sequences, True where a frame is real; None if all are."""
 
 
 class Tile(NamedTuple):
-    """Scores that are made at once: of some samples' heads, for queries and keys; ``seen`` is None where every query sees every key."""
+    """Scores that are computed at once, for some samples' heads, queries and keys; ``seen`` is None if every query sees every key."""
 
     rows: slice
     queries: slice
@@ -30,7 +30,7 @@ class Tile(NamedTuple):
 
 
 class VisibleKeys(NamedTuple):
-    """For samples, or for all alike, the real keys, and the offset from a query to the last key that it sees."""
+    """Real keys of each sample (or of all alike), and the offset from a query to the last key that it sees."""
 
     keys: tuple[range, ...]
     offsets: tuple[int, ...]
@@ -38,15 +38,15 @@ class VisibleKeys(NamedTuple):
 
 @dataclass(frozen=True)
 class Visibility:
-    """Which keys each query sees, for G attentions side by side.
+    """Visibility of keys to queries, for G attentions side by side.
 
     Attributes:
         queries: masks of the queries' sequences.
         keys: masks of the keys' sequences.
         shape: B, T_q, T_k.
         causal: the query at real index i sees keys up to ``i + |n_q - n_k|``, with n the numbers of real frames.
-        shifts: where queries' and keys' sequences are packed (`dhmd.nn.cpu.packing`), what to add to a frame of each sample for its place
-            among all; then rows are those of (G, heads).
+        shifts: for packed sequences of queries and keys (`dhmd.nn.cpu.packing`), the number to add to a frame of each sample to get
+            its position among all frames; rows are then those of (G, heads). None for padded sequences.
     """
 
     queries: Masks
@@ -57,7 +57,7 @@ class Visibility:
 
     @cached_property
     def none(self) -> Tensor | None:
-        """Which samples have no key at all, (B, 1, G, 1) bool; None where every one has."""
+        """Mask (B, 1, G, 1) bool of the samples without any key; None if every sample has one."""
         if all(mask is None for mask in self.keys):
             return None
         found = torch.stack([~m.any(dim=1) for m in filled(self.keys, self.shape[0], self.shape[2])], dim=1)[:, None, :, None]
@@ -65,7 +65,7 @@ class Visibility:
 
     @cached_property
     def visible(self) -> Tensor | None:
-        """(1 or G, 1 or B, 1 or T_q, T_k) bool; None where every query sees every key."""
+        """Mask (1 or G, 1 or B, 1 or T_q, T_k) bool of the visible keys; None if every query sees every key."""
         if not self.causal and all(mask is None for mask in self.keys):
             return None
         batch, n_q, n_k = self.shape
@@ -83,17 +83,17 @@ class Visibility:
 
     @cached_property
     def of_last(self) -> Visibility:
-        """What the last real query of each sample sees alone: every key."""
+        """Visibility for the last real query of each sample alone, which sees every key."""
         batch, _, n_k = self.shape
         shifts = None if self.shifts is None else (range(batch), self.shifts[1])
         return replace(self, queries=(None,) * len(self.keys), shape=(batch, 1, n_k), causal=False, shifts=shifts)
 
     def tiles(self, heads: int, rates: tuple[float, ...]) -> list[Tile]:
-        """All that there is to be computed, in tiles, without what padding alone would see or show.
+        """Return the tiles to compute, without those that only padding would see or show.
 
         Args:
-            heads: of each attention; rows are those of (G, B, heads).
-            rates: of dropout, by group.
+            heads: number of heads of each attention; rows are those of (G, B, heads).
+            rates: dropout rates, by group.
         """
         key = heads, rates
         if key not in self._planned:
@@ -144,19 +144,19 @@ class Visibility:
 
 
 def hull(each: list[range]) -> range:
-    """The frames from the first to the last of any of them."""
+    """Return the range from the first to the last frame of any of the ranges."""
     found = [x for x in each if x]
     return range(min(x.start for x in found), max(x.stop for x in found)) if found else range(0)
 
 
 def spans(mask: Tensor | None, batch: int, length: int) -> list[range]:
-    """Where each sample's real frames are, which are contiguous."""
+    """Return the range of each sample's real frames, which are contiguous."""
     if mask is None:
         return [range(length)] * batch
     return [range(first, first + count) for first, count in torch.stack([mask.int().argmax(dim=1), mask.sum(dim=1)], dim=1).tolist()]
 
 
 def filled(masks: Masks, batch: int, length: int) -> list[Tensor]:
-    """The masks, with all frames real where there is none."""
+    """Return the masks, with a mask of all real frames in place of None."""
     device = next((m.device for m in masks if m is not None), None)
     return [torch.ones(batch, length, dtype=torch.bool, device=device) if m is None else m for m in masks]

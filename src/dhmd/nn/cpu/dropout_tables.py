@@ -1,9 +1,9 @@
-"""Dropout masks that are cheap on a CPU and can be drawn a second time from their seed instead of being kept.
+"""Dropout masks that are cheap on a CPU and can be recomputed from their seed instead of being kept.
 
-Torch draws with one serial generator there, at about the price of five products of matrices as narrow as attention's. Here two tables,
-made once, say by chance what is kept, each of the square root of the share that a mask keeps; a mask is both together, each read from
-where a seed says. Over seeds, an element is kept with the wanted probability, and two masks read neither table from the same place but
-once in 131 072 times.
+Torch draws with one serial generator on a CPU, at about the cost of five products of matrices as narrow as attention's. Here two random
+tables are made once, each of which keeps the square root of the share that a mask keeps; a mask is the product of both, each read from
+an offset determined by the seed. Over seeds, an element is kept with the required probability, and two masks read both tables from the
+same offsets only once in 131 072 times.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-BLOCK = 2**18  # words in a table: they stay in the cache
+BLOCK = 2**18  # words in a table, which therefore stays in the cache
 
 
 def fresh_seed() -> int:
@@ -28,10 +28,10 @@ def dropout_mask(shape: torch.Size | tuple[int, ...], rate: float, seed: int, ou
     """Return a mask to multiply with: 0 with probability ``rate``, else 1 / (1 - rate); float32, the same for the same seed.
 
     Args:
-        shape: of the mask.
-        rate: of what is dropped.
-        seed: of the mask.
-        out: int32 memory for at least so many words, which the mask then is a view of.
+        shape: shape of the mask.
+        rate: share of elements that are dropped.
+        seed: seed of the mask.
+        out: int32 memory for at least that many words, of which the mask is then a view.
     """
     count = prod(shape)
     words = torch.empty(count, dtype=torch.int32) if out is None else out[:count]
@@ -52,7 +52,7 @@ def _tables(rate: float) -> tuple[Tensor, Tensor]:
 
 
 def _places(seed: int) -> tuple[int, int]:
-    """Return the places to read the tables from; neighbouring seeds give unlike ones (the finaliser of splitmix64)."""
+    """Return the offsets at which to read the tables; neighbouring seeds give unlike offsets (the finaliser of splitmix64)."""
     z = (seed + 0x9E3779B97F4A7C15) % 2**64
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
@@ -61,5 +61,5 @@ def _places(seed: int) -> tuple[int, int]:
 
 
 def _bits(value: float) -> int:
-    """Return the bits of a float32 as a signed number."""
+    """Return the bits of a float32 as a signed integer."""
     return int(struct.unpack("<i", struct.pack("<f", value))[0])
