@@ -92,7 +92,6 @@ def test_only_train_is_shuffled_and_nothing_is_dropped(content: Content, write: 
         (module.val_dataloader(), "valid"),
         (module.test_dataloader(), "test"),
         (module.eval_dataloader("train"), "train"),
-        (module.predict_dataloader("valid"), "valid"),
     ):
         batches = list(loader)
         assert torch.cat([b.index for b in batches]).tolist() == list(range(SIZES[split]))

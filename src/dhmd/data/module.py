@@ -240,6 +240,11 @@ class FeatureDataModule(LightningDataModule):
         """Return the texts of the samples; None if the file has none."""
         return self.store.raw_text(split)
 
+    @property
+    def has_tokens(self) -> bool:
+        """True if batches carry tokens."""
+        return self._tokens is not None
+
     def tokens(self, split: str) -> Tokens | None:
         """Return the token ids, mask and segments (N, 3, T) of a split; None without tokens."""
         return None if self._tokens is None else self._tokens[split]
@@ -249,19 +254,8 @@ class FeatureDataModule(LightningDataModule):
         return self._labels[split]
 
     def description(self) -> dict[str, Any]:
-        """Return a description of the data in plain values that JSON can hold."""
-        store = self.store
-        said = describe(store, self.spec)
-        said["non_finite"] = {"policy": self.non_finite, **said["non_finite"]}
-        return {
-            "name": self.name,
-            "path": None if self.path is None else str(self.path),
-            **said,
-            "label_range": list(self.label_range),
-            "standardised": self.standardisation.scaling is not None,
-            "tokens": self._tokens is not None,
-            "warnings": list(self.warnings),
-        }
+        """Return the description of the data (`dhmd.data.description.describe`)."""
+        return describe(self)
 
     # --- batches -------------------------------------------------------------------------------------------------------------------------
 
@@ -298,10 +292,6 @@ class FeatureDataModule(LightningDataModule):
     def test_dataloader(self) -> FeatureLoader:
         """Return the loader of test, in file order."""
         return self.eval_dataloader("test")
-
-    def predict_dataloader(self, split: str = "test") -> FeatureLoader:
-        """Return the loader of a split, in file order."""
-        return self.eval_dataloader(split)
 
     # --- checkpoints ---------------------------------------------------------------------------------------------------------------------
 
