@@ -80,7 +80,7 @@ def _names(groups: Sequence[Group], of: Mapping[int, Run]) -> list[str]:
         names.append(", ".join(part for part in (e.model, e.text_encoder if len(encoders) > 1 else "", e.ablation) if part))
     for name, count in Counter(names).items():
         if count > 1:  # only numbers were overridden: they distinguish the rows
-            alike = [i for i, other in enumerate(names) if other == name]
+            alike = sorted((i for i, other in enumerate(names) if other == name), key=lambda i: groups[i].first.run)  # not by digest
             differing = list(varying([of[id(groups[i].first)] for i in alike]).items())[:_NAMED_KEYS]
             for place, i in enumerate(alike):
                 said = ", ".join(f"{key.split('.')[-1]}={values[place]}" for key, values in differing)
