@@ -37,7 +37,7 @@ class Computed(NamedTuple):
         own: outputs for this process's batch.
         outputs: outputs for the batches of all processes.
         batch: the batches of all processes.
-        losses: by name, with their weighted sum as ``total``.
+        losses: losses by name, with their weighted sum as ``total``.
     """
 
     own: Outputs
