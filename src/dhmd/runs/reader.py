@@ -88,7 +88,7 @@ class Run:
         return read_table(RunFolder(self.path).predictions_file)
 
     def environment(self) -> dict[str, Any]:
-        """What the run was computed with, environment.json; empty where there is none.
+        """Content of environment.json; empty if there is none.
 
         Raises:
             RunError: the file is damaged.
