@@ -1,1 +1,1 @@
-"""How fast the suite is, beside a plain implementation of the same mathematics; nothing of the suite reads this."""
+"""Speed of the suite beside a plain implementation of the same mathematics; the suite itself does not use this package."""

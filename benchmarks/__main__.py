@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure, write results.json, print the tables. ``make bench`` and ``make bench-quick`` call it."""
+"""The command ``python -m benchmarks``: measure, write results.json, print the tables. ``make bench`` and ``make bench-quick`` call it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dhmd.training.allocator import keep_freed_memory
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what the command line asks for."""
+    """Measure the sections that the command line names."""
     parser = argparse.ArgumentParser("python -m benchmarks", description="the suite beside a plain implementation of the same mathematics")
     parser.add_argument("--quick", action="store_true", help="small and few: shows that everything runs; writes no numbers")
     parser.add_argument(
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         update_documents(read(RESULTS))
         return 0
     use_threads()
-    keep_freed_memory()  # on both sides, as training does
+    keep_freed_memory()  # for both implementations, as in training
     settings = QUICK if options.quick else Settings()
     earlier = read(RESULTS) if RESULTS.is_file() and not options.quick else {}
     sections: dict[str, Any] = dict(earlier.get("sections", {}))
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sections[name] = {"machine": machine(), "date": when, "quick": options.quick, "found": found}
         print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
         if not options.quick:
-            write(RESULTS, sections)  # section by section: an interrupted run keeps what it has
+            write(RESULTS, sections)  # written after every section: an interrupted run keeps its results
     print(text(sections))
     if not options.quick:
         update_documents(read(RESULTS))

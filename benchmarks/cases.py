@@ -1,4 +1,4 @@
-"""The two problems of CMU-MOSI's size, and both networks on them with the same weights."""
+"""Two problems of CMU-MOSI's size, and both networks on them with the same weights."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Step = Callable[[], object]
 
 @dataclass(frozen=True)
 class Case:
-    """Frames by letter, and what was measured elsewhere of the authors' network: seconds a training step and an evaluation, GB."""
+    """Frames by letter, and reference values of the authors' network: seconds of a training step and of an evaluation, and GB."""
 
     name: str
     lengths: Mapping[str, int]
@@ -42,7 +42,7 @@ class Case:
 
     @property
     def frames(self) -> str:
-        """As tables say it: language/vision/acoustic."""
+        """Frames as in tables: language/vision/acoustic."""
         return "/".join(str(self.lengths[x]) for x in LETTERS)
 
 
@@ -51,11 +51,11 @@ CASES = {
     "unaligned": Case("unaligned", {"l": 50, "v": 500, "a": 375}, 20.0, 3.5, 8.6),
 }
 ELSEWHERE_GFLOPS = 147.0
-"""Matrix rate of the machine on which those numbers of the authors' network were measured, with two threads."""
+"""Matrix rate of the machine on which the authors' network was measured, with two threads."""
 
 
 def features(case: Case, device: torch.device | str = "cpu", seed: int = 0) -> tuple[dict[str, Tensor], Tensor]:
-    """Random features (B, T, dim) by letter, and labels (B, 1) on the grid of CMU-MOSI's, some of them equal."""
+    """Return random features (B, T, dim) by letter, and labels (B, 1) on the grid of CMU-MOSI's, some of them equal."""
     random = torch.Generator().manual_seed(seed)
     x = {letter: torch.randn(BATCH, case.lengths[letter], DIMS[letter], generator=random).to(device) for letter in LETTERS}
     label = (torch.randint(-15, 16, (BATCH, 1), generator=random) / 5).to(device)
@@ -63,19 +63,19 @@ def features(case: Case, device: torch.device | str = "cpu", seed: int = 0) -> t
 
 
 def batch_of(x: Mapping[str, Tensor], label: Tensor) -> FeatureBatch:
-    """The same as the suite takes it, every frame real."""
+    """Return the same data as a batch of the suite, every frame real."""
     masks = {MODALITY[letter]: torch.ones(value.shape[:2], dtype=torch.bool, device=value.device) for letter, value in x.items()}
     return FeatureBatch({MODALITY[letter]: value for letter, value in x.items()}, masks, label.squeeze(1))
 
 
 def plain_system(case: Case, rates: Rates, device: torch.device | str = "cpu") -> System:
-    """The plain implementation with weights that every call makes anew, and alike."""
+    """Return the plain implementation, with the same new weights in every call."""
     torch.manual_seed(1111)
     return System(DMD(Sizes(DIMS, case.lengths, KERNELS), rates), 50).to(device)
 
 
 def suite_network(system: System, rates: Rates) -> DecoupledDistillation:
-    """The suite's ``dmd_authors`` with the plain implementation's weights, where these are."""
+    """Return the suite's ``dmd_authors`` with the plain implementation's weights, if these are given."""
     weights = {name: value.cpu() for name, value in system.state_dict().items()}
     options = plan_of(weights).options
     dropout = {
@@ -91,7 +91,7 @@ def suite_network(system: System, rates: Rates) -> DecoupledDistillation:
 
 
 def preset(name: str, lengths: Mapping[str, int]) -> tuple[DecoupledDistillation, Objective]:
-    """A network of conf/model on features of these sizes, at the preset's dropouts, and its objective."""
+    """Return a network of conf/model on features of these sizes, at the preset's dropouts, and its objective."""
     config = to_plain(compose([f"model={name}", "data=mosi_unaligned", "run_dir=none"]))
     spec = FeatureSpec({MODALITY[x]: DIMS[x] for x in LETTERS}, {MODALITY[x]: lengths[x] for x in LETTERS}, aligned=False)
     model = {key: value for key, value in config["model"].items() if key != "_target_"}
@@ -101,13 +101,13 @@ def preset(name: str, lengths: Mapping[str, int]) -> tuple[DecoupledDistillation
 
 
 def authors_objective(network: DecoupledDistillation) -> Objective:
-    """All losses with the authors' weights and axes, as ``model=dmd_authors`` has them."""
+    """Return all losses with the authors' weights and axes, as in ``model=dmd_authors``."""
     config = to_plain(compose(["model=dmd_authors", "run_dir=none"]))["objective"]
     return build_objective(config, network.spec, network)
 
 
 def plain_training(system: System, x: dict[str, Tensor], label: Tensor) -> Step:
-    """Forward, all losses, backward and a step of Adam as the authors call it."""
+    """Return a training step: forward, all losses, backward and a step of Adam, in the authors' order."""
     system.train()
     optimizer = torch.optim.Adam(system.parameters(), lr=RATE)
 
@@ -120,7 +120,7 @@ def plain_training(system: System, x: dict[str, Tensor], label: Tensor) -> Step:
 
 
 def suite_training(network: DecoupledDistillation, objective: Objective, batches: list[FeatureBatch]) -> Step:
-    """The same in the suite, with the optimiser a run has; one step a batch."""
+    """Return the same training step in the suite, with the optimizer of a run; one step a batch."""
     network.train()
     optimizer = Optimisation(lr=RATE).optimizer(network.parameter_groups())
 
@@ -134,7 +134,7 @@ def suite_training(network: DecoupledDistillation, objective: Objective, batches
 
 
 def evaluation(network: nn.Module, batch: FeatureBatch | dict[str, Tensor]) -> Step:
-    """A forward pass without gradients or dropout."""
+    """Return a forward pass without gradients or dropout."""
     network.eval()
 
     def step() -> None:

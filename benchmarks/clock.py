@@ -1,4 +1,4 @@
-"""Time, memory and speed of the machine."""
+"""Measurement of time, memory and speed of the machine."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ THREADS = 2
 
 
 def use_threads() -> None:
-    """Two threads, as all numbers are taken with; call it before anything is computed."""
+    """Use two threads, as for all numbers; call this before anything is computed."""
     torch.set_num_threads(THREADS)
 
 
 def interleaved(functions: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = 1) -> dict[str, list[float]]:
-    """Seconds of every call: one of each in turn, ``repeats`` times, after ``warm_up`` calls that do not count."""
+    """Return seconds of every call: one of each in turn, ``repeats`` times, after ``warm_up`` calls that do not count."""
     found: dict[str, list[float]] = {name: [] for name in functions}
     for i in range(warm_up + repeats):
         for name, function in functions.items():
@@ -40,7 +40,7 @@ def interleaved(functions: Mapping[str, Callable[[], object]], repeats: int, war
 
 
 def on_gpu(functions: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = 5) -> dict[str, list[float]]:
-    """The same on a GPU, by its own events."""
+    """Return seconds of every call on a GPU, by its own events."""
     found: dict[str, list[float]] = {name: [] for name in functions}
     for i in range(warm_up + repeats):
         for name, function in functions.items():
@@ -56,25 +56,25 @@ def on_gpu(functions: Mapping[str, Callable[[], object]], repeats: int, warm_up:
 
 
 def matrix_product(device: str = "cpu") -> Callable[[], object]:
-    """A product of two square float32 matrices, the measure of what the machine can do."""
+    """Return a product of two square float32 matrices, the measure of the machine's speed."""
     a, b = (torch.randn(MATRIX, MATRIX, device=device) for _ in range(2))
     return lambda: a @ b
 
 
 def gflops(seconds: Sequence[float]) -> float:
-    """GFLOP/s of such products."""
+    """Return the GFLOP/s of such products."""
     return 2 * MATRIX**3 / median(seconds) / 1e9
 
 
 def operations(function: Callable[[], object]) -> dict[str, float]:
-    """GFLOP of a call by torch's operator: the matrix products and convolutions that torch's own counter sees."""
+    """Return the GFLOP of a call by torch's operator: the matrix products and convolutions that torch's own counter sees."""
     with FlopCounterMode(display=False) as counter:
         function()
     return {str(operator): count / 1e9 for operator, count in counter.get_flop_counts()["Global"].items()}
 
 
 def resident_gb() -> tuple[float, float]:
-    """Memory of this process now, and the most it had since it started, in GB (1e9 bytes)."""
+    """Return this process's memory now and its maximum since the start, in GB (1e9 bytes)."""
     status = Path("/proc/self/status")
     if status.is_file():
         found = {line.split(":")[0]: line.split()[1] for line in status.read_text().splitlines() if line.startswith("Vm")}
@@ -84,7 +84,7 @@ def resident_gb() -> tuple[float, float]:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were measured on, and with: a run's environment, the processor, how idle threads wait."""
+    """Return a description of the machine: a run's environment, the processor, and the waiting policy of idle threads."""
     names = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     return {
         **environment()[0],
@@ -94,7 +94,7 @@ def machine() -> dict[str, Any]:
 
 
 def available_gb() -> float:
-    """Memory that can be had, in GB; 0 where the system does not tell."""
+    """Return the available memory in GB; 0 if the system does not report it."""
     return next((int(line.split()[1]) * 1024 / 1e9 for line in _lines("/proc/meminfo") if line.startswith("MemAvailable")), 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Peak memory of a piece of work, in a process that does nothing else: ``python -m benchmarks.peak MODULE ARGUMENT...``."""
+"""Peak memory of a task, in a process that does nothing else: ``python -m benchmarks.peak MODULE ARGUMENT...``."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import subprocess
 import sys
 from importlib import import_module
 
-CALLS = 2  # the second has the optimiser's state beside it
+CALLS = 2  # the second call has the optimizer's state in memory
 
 
 def peak_of(module: str, *arguments: str) -> dict[str, float]:
-    """Memory of a process of its own before and at most during ``MODULE.prepared(*arguments)()``, called twice; GB.
+    """Return the memory of a new process before and at most during ``MODULE.prepared(*arguments)()``, called twice; GB.
 
     Raises:
         RuntimeError: the process failed; its last lines are in the message.
     """
     command = [sys.executable, "-m", "benchmarks.peak", module, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)  # ourselves
+    done = subprocess.run(command, capture_output=True, text=True)  # this module
     if done.returncode:
         raise RuntimeError(f"{' '.join(command[1:])}: {done.stderr.strip()[-500:]}")
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -25,7 +25,7 @@ def peak_of(module: str, *arguments: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Do the work and print what memory it took."""
+    """Do the work and print the memory it took."""
     from benchmarks.clock import resident_gb, use_threads
 
     use_threads()

@@ -1,4 +1,4 @@
-"""results.json, sealed so that an edited number is found, and the tables made of it."""
+"""The file results.json, sealed so that an edited number is found, and the tables made of it."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ SECTIONS: dict[str, ModuleType] = {
 }
 MARKER = "bench"
 DOCUMENTS = {ROOT / "README.md": ("steps", "lengths"), ROOT / "docs" / "performance.md": tuple(SECTIONS)}
-"""Which sections' tables stand where, between ``<!-- bench:NAME -->`` and ``<!-- /bench:NAME -->``."""
+"""Sections whose tables are in each document, between ``<!-- bench:NAME -->`` and ``<!-- /bench:NAME -->``."""
 
 
 def write(path: Path, sections: dict[str, Any]) -> None:
-    """Write sections, with a digest of them."""
+    """Write sections with their digest."""
     write_text(path, json.dumps({"sections": sections, "sha256": _digest(sections)}, indent=1) + "\n")
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The content of a results.json.
+    """Return the content of a results.json.
 
     Raises:
-        RunError: it was edited.
+        RunError: the file was edited.
     """
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if content.get("sha256") != _digest(content["sections"]):
@@ -50,12 +50,12 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def text(sections: dict[str, Any]) -> str:
-    """The tables of all sections that were measured, in their order."""
+    """Return the tables of all measured sections, in their order."""
     return "\n\n".join(f"{SECTIONS[name].TITLE}\n\n{table(name, sections)}" for name in SECTIONS if name in sections)
 
 
 def table(name: str, sections: dict[str, Any]) -> str:
-    """A section's tables, and what they were measured on."""
+    """Return a section's tables, and a line about the machine."""
     if name not in sections:
         return "Not measured."
     tables: str = SECTIONS[name].tables(sections[name]["found"])
@@ -70,7 +70,7 @@ def update_documents(content: dict[str, Any]) -> None:
 
 
 def check_document(document: Path, names: Iterable[str], results: Path) -> None:
-    """See that a document's tables are what results.json gives.
+    """Check that a document's tables agree with results.json.
 
     Raises:
         RunError: a number was edited in either.

@@ -1,4 +1,4 @@
-"""How much is measured."""
+"""Settings of the benchmark."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Settings:
-    """The form that gives the numbers, or a quick one that shows that everything works.
+    """The form that gives the numbers, or a quick one that only tests that everything works.
 
     Attributes:
-        quick: smaller problems, few calls; its numbers say nothing.
-        repeats: calls that count.
-        slow_repeats: of what takes many seconds a call.
+        quick: whether to use smaller problems and few calls; the numbers are then meaningless.
+        repeats: number of calls that count.
+        slow_repeats: number of calls that count, for work of many seconds a call.
     """
 
     quick: bool = False

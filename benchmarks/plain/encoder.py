@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def sinusoids(rows: int, width: int) -> Tensor:
-    """Positions (rows, width): [sine half | cosine half]; row 0, which stands for padding, is zero."""
+    """Return positions (rows, width): [sine half | cosine half]; row 0, which stands for padding, is zero."""
     half = width // 2
     frequency = torch.exp(torch.arange(half, dtype=torch.float) * -(math.log(10000) / (half - 1)))
     angle = torch.arange(rows, dtype=torch.float).unsqueeze(1) * frequency
@@ -22,26 +22,26 @@ def sinusoids(rows: int, width: int) -> Tensor:
 
 
 def positions(x: Tensor) -> Tensor:
-    """Positions of x (T, B, D): the frame's index + 1; a frame whose first channel is exactly 0 counts as padding."""
+    """Return positions of x (T, B, D): the frame's index + 1; a frame whose first channel is exactly 0 counts as padding."""
     index = torch.arange(1, x.shape[0] + 1, device=x.device).unsqueeze(1).expand(-1, x.shape[1])
     index = torch.where(x[:, :, 0] != 0, index, 0)
     return sinusoids(x.shape[0] + 1, x.shape[2]).to(x.device)[index]
 
 
 def future_mask(queries: int, keys: int, device: torch.device) -> Tensor:
-    """(queries, keys), -inf above the diagonal that lies 1 + |queries - keys| to the right."""
+    """Return a mask (queries, keys), -inf above the diagonal that lies 1 + |queries - keys| to the right."""
     return torch.full((queries, keys), -math.inf, device=device).triu(1 + abs(queries - keys))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, dropout: float) -> Tensor:
-    """softmax(q k^T + mask) v by two ``bmm``, the weights dropped; q (B * heads, T_q, d), scaled, k and v (B * heads, T_k, d)."""
+    """Return softmax(q k^T + mask) v by two ``bmm``, with dropout; q (B * heads, T_q, d), scaled, k and v (B * heads, T_k, d)."""
     scores = torch.bmm(q, k.transpose(1, 2))
     scores = scores + mask.unsqueeze(0)
     return torch.bmm(F.dropout(F.softmax(scores, dim=-1), dropout), v)
 
 
 class MultiheadAttention(nn.Module):
-    """Attention of many heads, one batch entry a sample and head."""
+    """Attention of many heads, with one batch item for each sample and head."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class MultiheadAttention(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-        """From query (T_q, B, D) to key and value (T_k, B, D): (T_q, B, D)."""
+        """Attend from query (T_q, B, D) to key and value (T_k, B, D): (T_q, B, D)."""
         length, batch, width = query.shape
         weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
         q = F.linear(query, weights[0], biases[0]) * (width // self.heads) ** -0.5
@@ -67,7 +67,7 @@ class MultiheadAttention(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """x + attention(LN0(x), LN0(source)), then x + fc2(relu(fc1(LN1(x)))); the authors drop nothing on these branches."""
+    """Layer x + attention(LN0(x), LN0(source)), then x + fc2(relu(fc1(LN1(x)))); the authors drop nothing on these branches."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class EncoderLayer(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, key: Tensor | None, value: Tensor | None) -> Tensor:
-        """One layer on x (T_q, B, D); key and value are (T_k, B, D), or None for self-attention."""
+        """Apply the layer to x (T_q, B, D); key and value are (T_k, B, D), or None for self-attention."""
         residual = x
         x = self.layer_norms[0](x)
         if key is None or value is None:
@@ -95,7 +95,7 @@ class EncoderLayer(nn.Module):
 
 
 class TransformerEncoder(nn.Module):
-    """Layers over one sequence, or from one sequence to another that stays as it is."""
+    """Layers over one sequence, or from one sequence to another that stays unchanged."""
 
     def __init__(self, width: int, heads: int, layers: int, attention_dropout: float, embedding_dropout: float) -> None:
         super().__init__()

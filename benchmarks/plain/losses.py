@@ -13,7 +13,7 @@ MARGIN = 0.15
 
 
 def margin_loss(rows: Tensor, labels: Tensor) -> Tensor:
-    """The margin loss, one anchor after another: rows (N, d), labels (N,)."""
+    """Return the margin loss of rows (N, d) and labels (N,), one anchor after another."""
     found = []
     for i in range(len(rows)):
         same = labels == labels[i]
@@ -29,7 +29,7 @@ def margin_loss(rows: Tensor, labels: Tensor) -> Tensor:
 
 
 def orthogonality_loss(out: dict[str, Tensor]) -> Tensor:
-    """max(0, cos(s, c)) over the batch axis of (T, B, d), as CosineEmbeddingLoss computed it under torch 1.9."""
+    """Return max(0, cos(s, c)) over the batch axis of (T, B, d), as CosineEmbeddingLoss computed it under torch 1.9."""
     total = torch.zeros((), device=out["s_l"].device)
     for x in LETTERS:
         s, c = out[f"s_{x}"], out[f"c_{x}"]
@@ -48,12 +48,12 @@ class System(nn.Module):
         self.hetero_gd = GraphDistillation("hetero", 2 * width, 32)
 
     def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The network's outputs."""
+        """Return the network's outputs."""
         out: dict[str, Tensor] = self.model(features)
         return out
 
     def terms(self, out: dict[str, Tensor], label: Tensor) -> dict[str, Tensor]:
-        """Every term, unweighted, and ``total``; label is (B, 1)."""
+        """Return every term, unweighted, and ``total``; label is (B, 1)."""
         found = {"task_fused": F.l1_loss(out["output_logit"], label), "task_common": F.l1_loss(out["logits_c"], label)}
         for space in ("homo", "hetero"):
             found |= {f"task_{x}_{space}": F.l1_loss(out[f"logits_{x}_{space}"], label) for x in LETTERS}

@@ -1,4 +1,4 @@
-"""DMD's network, one modality and one encoder after another. Letters: l language, v vision, a acoustic."""
+"""The network of DMD, one modality and one encoder after another. Letters: l language, v vision, a acoustic."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from benchmarks.plain.encoder import TransformerEncoder
 
 LETTERS = ("l", "v", "a")
 SOURCES = {"l": "av", "v": "la", "a": "lv"}
-"""Whom each modality attends to, in the order in which the results are joined."""
+"""Modalities that each modality attends to, in the order in which the results are joined."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of the network; the maps are by letter."""
+    """Sizes of the network; the maps are by letter."""
 
     dims: Mapping[str, int]
     lengths: Mapping[str, int]
@@ -30,7 +30,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Rates:
-    """Of dropout; ``attention`` by the letter of the modality attended to. The default is none at all."""
+    """Dropout rates; ``attention`` by the letter of the modality attended to. The default is none at all."""
 
     attention: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(LETTERS, 0.0))
     memory: float = 0.0
@@ -40,7 +40,7 @@ class Rates:
 
 
 class DMD(nn.ModuleDict):
-    """Li, Wang and Cui, "Decoupled Multimodal Distilling for Emotion Recognition", CVPR 2023, as its authors' code computes it."""
+    """Network of Li, Wang and Cui, "Decoupled Multimodal Distilling for Emotion Recognition", CVPR 2023, as in the authors' code."""
 
     def __init__(self, sizes: Sizes, rates: Rates) -> None:
         super().__init__()
@@ -71,13 +71,13 @@ class DMD(nn.ModuleDict):
         self[f"out_layer{name}"] = nn.Linear(width, 1)
 
     def _refine(self, name: str, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Hidden layer, refined input and logit of a head."""
+        """Return hidden layer, refined input and logit of a head."""
         hidden = F.relu(self[f"proj1{name}"](x))
         refined = self[f"proj2{name}"](F.dropout(hidden, self.rates.output, self.training)) + x
         return hidden, refined, self[f"out_layer{name}"](refined)
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """From features (B, T, dim) by letter to everything the losses read, by the authors' names."""
+        """Return every input of the losses, by the authors' names, for features (B, T, dim) by letter."""
         out: dict[str, Tensor] = {}
         for x in LETTERS:
             given = F.dropout(features[x], self.rates.text, self.training) if x == "l" else features[x]

@@ -15,9 +15,9 @@ class GraphDistillation(nn.Module):
     """Learned weights on the six edges, and the losses along them.
 
     Args:
-        space: ``homo`` or ``hetero``, which decides the prior.
-        repr_dim: H.
-        width: g.
+        space: ``homo`` or ``hetero``, which determines the prior.
+        repr_dim: width H of a representation.
+        width: width g of the unit.
     """
 
     def __init__(self, space: str, repr_dim: int, width: int) -> None:
@@ -29,13 +29,13 @@ class GraphDistillation(nn.Module):
         self.register_buffer("prior", torch.softmax(torch.tensor(PRIORS[space]) / 0.25, dim=0), persistent=False)
 
     def forward(self, logits: Tensor, reprs: Tensor) -> Tensor:
-        """Edge weights (6, B) from logits (3, B, 1) and representations (3, B, H)."""
+        """Return edge weights (6, B) from logits (3, B, 1) and representations (3, B, H)."""
         z = torch.cat([self.W_logit(logits), self.W_repr(reprs)], dim=2)
         scores = [self.W_edge(torch.cat([z[student], z[teacher]], dim=1)) for student, teacher in EDGES]
         return torch.softmax(torch.cat(scores, dim=1).transpose(0, 1) / 8, dim=0)
 
     def losses(self, logits: Tensor, reprs: Tensor, edges: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Regulariser, distance of logits and of representations, unweighted."""
+        """Return regulariser, distance of logits and of representations, unweighted."""
         prior: Tensor = self.get_buffer("prior")
         regularity = 10 * (edges.mean(dim=1) - prior).square().sum()
         weight = edges + prior.unsqueeze(1)

@@ -17,17 +17,17 @@ from dhmd.nn.cpu.attention_mask import Visibility
 
 WIDTH, HEADS, DROPOUT = 50, 10, 0.3
 FRAMES = (50, 125, 250, 500, 1000, 2000)
-TENSORS = 6  # of (B, heads, T, T) that the explicit form holds at once, about
+TENSORS = 6  # approximate number of arrays of (B, heads, T, T) that the explicit form holds at once
 TITLE = "Attention by the number of frames"
 
 
 def prepared(frames: str, side: str) -> Step:
-    """What a process of its own does, for `benchmarks.peak`."""
+    """Return the work of a process of its own, for `benchmarks.peak`."""
     return _work(int(frames), side)
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    """A row a number of frames; the plain form is left out where memory does not hold it."""
+    """Return a row for each number of frames; the plain form is omitted if memory does not suffice."""
     found = []
     for frames in FRAMES[:1] if settings.quick else FRAMES:
         needed = TENSORS * 4 * BATCH * HEADS * frames**2 / 1e9
@@ -40,7 +40,7 @@ def measure(settings: Settings) -> dict[str, Any]:
 
 
 def tables(found: dict[str, Any]) -> str:
-    """The rows of `measure`."""
+    """Return the rows of `measure` as markdown."""
     lines = ["| frames | plain | suite | ratio | memory above the start, plain | suite |", "| --- | --- | --- | --- | --- | --- |"]
     for row in found["rows"]:
         seconds = {side: median(times) for side, times in row["seconds"].items()}

@@ -1,4 +1,4 @@
-"""What data costs: the share of a step that waits for its batch, and memory and time of converting a pickle."""
+"""Cost of data: the share of a step that waits for its batch, and memory and time of converting a pickle."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ TITLE = "Data"
 
 
 def prepared(pickle: str) -> Step:
-    """What a process of its own does, for `benchmarks.peak`."""
+    """Return the work of a process of its own, for `benchmarks.peak`."""
     return lambda: open_or_convert(pickle)
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    """Seconds a batch and a step by case, place and device; memory of converting."""
+    """Return seconds of a batch and a step by case, storage and device; memory of converting."""
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     with tempfile.TemporaryDirectory() as folder:
         rows = [_batches(steps.case(name, settings.quick), device, Path(folder), settings) for device in devices for name in CASES]
@@ -43,7 +43,7 @@ def measure(settings: Settings) -> dict[str, Any]:
 
 
 def tables(found: dict[str, Any]) -> str:
-    """A row a case, device and place, and a sentence on converting."""
+    """Return a row for each case, device and storage, and a sentence on converting."""
     lines = [f"| | frames | a batch | a training step | **share** (wanted: under {AT_MOST:.0%}) |", "| --- | --- | --- | --- | --- |"]
     for row in found["rows"]:
         step = median(row["seconds"]["step"])
@@ -74,8 +74,8 @@ def _batches(case: Case, device: str, folder: Path, settings: Settings) -> dict[
 
 
 def _next_of(store: Path, in_memory: bool) -> Callable[[], FeatureBatch]:
-    """Takes a training batch at every call, epoch after epoch."""
-    logging.getLogger("dhmd.data").setLevel(logging.ERROR)  # which tells of the corpus's infinite values
+    """Return a function that reads a training batch at every call, epoch after epoch."""
+    logging.getLogger("dhmd.data").setLevel(logging.ERROR)  # it warns of the corpus's infinite values
     data = FeatureDataModule(path=store, in_memory=in_memory, batch_size=BATCH, non_finite="zero")
     data.prepare_data()
     data.setup()
@@ -88,7 +88,7 @@ def _next_of(store: Path, in_memory: bool) -> Callable[[], FeatureBatch]:
 
 
 def _finished(step: Step) -> Step:
-    """The step, waited for where a GPU computes it."""
+    """Return the step followed by a wait for the GPU, if there is one."""
 
     def work() -> None:
         step()

@@ -1,4 +1,4 @@
-"""The same steps on a GPU, in single precision and in bf16."""
+"""Training and evaluation steps on a GPU, in single precision and in bf16."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ TITLE = "One step on a GPU"
 
 
 def missing() -> str:
-    """Why this cannot be measured here; empty where it can."""
+    """Return the reason why this cannot be measured here; empty if it can."""
     return "" if torch.cuda.is_available() else "there is no GPU"
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    """Seconds by the GPU's own events and memory, by case, work and precision."""
+    """Return seconds by the GPU's own events and memory, by case, work and precision."""
     rows = [_measured(name, work, dropout, p, settings) for name in CASES for work, dropout in KINDS[::2] for p in PRECISIONS]
     return {"rows": rows}
 
 
 def tables(found: dict[str, Any]) -> str:
-    """The rows of `measure`."""
+    """Return the rows of `measure` as markdown."""
     lines = ["| | precision | plain | suite | **ratio** | memory of a step, plain | suite |", "| --- | --- | --- | --- | --- | --- | --- |"]
     lines += [
         f"| {row['work']}, {row['case']} | {row['precision']} | {row['plain_s'] * 1000:.1f} ms | {row['suite_s'] * 1000:.1f} ms "
@@ -65,7 +65,7 @@ def _in(precision: str, step: Step) -> Step:
 
 
 def _memory(step: Step) -> float:
-    """What a step takes beyond what is there before, weights and the optimiser's state; GB."""
+    """Return the memory of a step beyond weights and the optimizer's state; GB."""
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     step()

@@ -1,4 +1,4 @@
-"""Why the code is shaped so: the kernels that a step is made of, each beside what it takes the place of."""
+"""Kernels of a step, each beside the code it replaces."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TITLE = "Kernels"
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    """Seconds of either way of doing the same, by what is done."""
+    """Return seconds of both ways of doing the same, by operation."""
     found = []
     for work, (taken, ours, instead, theirs) in _pairs(100 if settings.quick else LONG).items():
         seconds = interleaved({"taken": ours, "instead": theirs}, 4 * settings.repeats, WARM_UP)
@@ -37,7 +37,7 @@ def measure(settings: Settings) -> dict[str, Any]:
 
 
 def tables(found: dict[str, Any]) -> str:
-    """A row a kernel."""
+    """Return a row for each kernel."""
     lines = ["| what | taken | | instead of | | times as fast |", "| --- | --- | --- | --- | --- | --- |"]
     for row in found["rows"]:
         taken, instead = (median(row["seconds"][side]) * 1000 for side in ("taken", "instead"))

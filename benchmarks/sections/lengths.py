@@ -1,4 +1,4 @@
-"""The presets with masks, on unaligned sequences whose mean length is 40 % of the longest: padding is not computed."""
+"""Presets with masks on unaligned sequences whose mean length is 40 % of the longest: padding is not computed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TITLE = "Real lengths"
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    """Seconds a training step by preset, mean over batches, beside a step of the plain implementation, which computes padding."""
+    """Return seconds of a training step by preset, mean over batches, beside the plain implementation, which computes padding."""
     case = steps.case("unaligned", settings.quick)
     data = corpus(case.lengths, 2 if settings.quick else BATCHES)
     x, label = cases.features(case)
@@ -43,7 +43,7 @@ def measure(settings: Settings) -> dict[str, Any]:
 
 
 def corpus(lengths: dict[str, int] | Any, batches: int, seed: int = 0) -> list[FeatureBatch]:
-    """Random samples, padded behind; one draw of Beta(2, 3) a sample, mean 0.4, says how long it is in every modality."""
+    """Return random samples, padded on the right; one draw of Beta(2, 3) a sample, mean 0.4, gives its length in every modality."""
     random = np.random.default_rng(seed)
     found = []
     for share in random.beta(2, 3, size=(batches, BATCH)):
@@ -58,7 +58,7 @@ def corpus(lengths: dict[str, int] | Any, batches: int, seed: int = 0) -> list[F
 
 
 def tables(found: dict[str, Any]) -> str:
-    """A row a preset."""
+    """Return a row for each preset."""
     times, claim = found["seconds"], found["plausible"]
     lines = [
         f"Frames {found['frames']} at most, {found['real_share']:.0%} of them real, {found['batches']} batches; "

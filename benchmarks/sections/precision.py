@@ -1,4 +1,4 @@
-"""What bf16 changes in a trained network's error: the demo in both precisions, on the GPU where there is one."""
+"""Effect of bf16 on a trained network's error: the demo in both precisions, on the GPU if there is one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TITLE = "Precision"
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    """Test metrics of short trainings of the demo, by precision, seed by seed."""
+    """Return test metrics of short trainings of the demo, by precision, seed by seed."""
     device, epochs, seeds = (
         "gpu" if torch.cuda.is_available() else "cpu",
         1 if settings.quick else EPOCHS,
@@ -29,7 +29,7 @@ def measure(settings: Settings) -> dict[str, Any]:
 
 
 def tables(found: dict[str, Any]) -> str:
-    """A row a precision, and the differences seed by seed."""
+    """Return a row for each precision, and the differences seed by seed."""
     lines = ["| `trainer.precision` | MAE on the test split, seed by seed | ACC2 (non-zero) |", "| --- | --- | --- |"]
     for precision, tests in found["tests"].items():
         errors, shares = [f"{test['mae']:.4f}" for test in tests], [f"{100 * test['acc2_non_zero']:.1f}" for test in tests]
@@ -44,6 +44,6 @@ def _test(device: str, precision: str, epochs: int, seed: int) -> dict[str, floa
     with tempfile.TemporaryDirectory() as folder:
         small = ["data.synthetic.n_train=64"] if epochs == 1 else []
         options = [*small, f"trainer={device}", f"trainer.precision={precision}", f"trainer.max_epochs={epochs}", f"seed={seed}"]
-        # without the test split a training draws no figures, which would take longer than it
+        # without the test split a training draws no figures, which would take longer than the training
         result = train(compose(["experiment=demo", "logger=none", "evaluate_test=false", f"run_dir={folder}/run", *options]))
         return evaluate(result.run_dir, "test").metrics

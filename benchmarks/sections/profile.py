@@ -1,4 +1,4 @@
-"""What a training step's time goes into, by kind of kernel, and how fast its products are; with one thread, where times add up."""
+"""Profile of a training step: time by kind of kernel, and rate of its products; with one thread, for which times add up."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KINDS = {
     "copies": ("copy_", "cat", "clone", "index", "gather"),
     "Adam": ("_fused_adam_",),
 }
-"""Kernels by kind, without their ``aten``; what is in none of them is `ARITHMETIC`, and what is no kernel `AROUND`."""
+"""Kernels by kind, without their ``aten``; other kernels are `ARITHMETIC`, and everything that is no kernel is `AROUND`."""
 ARITHMETIC = "powers, sums, masks, other arithmetic"
 AROUND = "Python, autograd, the profiler"
 REPEATS = 5
@@ -29,7 +29,7 @@ TITLE = "Profile"
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    """Seconds of a step by kind of kernel and its GFLOP, for each case, at the authors' dropouts."""
+    """Return seconds of a step by kind of kernel and its GFLOP, for each case, at the authors' dropouts."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -40,7 +40,7 @@ def measure(settings: Settings) -> dict[str, Any]:
 
 
 def tables(found: dict[str, Any]) -> str:
-    """A row a kind, a column a case."""
+    """Return a row for each kind, with a column for each case."""
     cases = found["cases"]
     head = " | ".join(f"{name}: share | GFLOP | GFLOP/s" for name in cases)
     lines = [f"| a training step, one thread | {head} |", f"| --- |{' --- |' * 3 * len(cases)}"]
@@ -58,7 +58,7 @@ def _profiled(name: str, settings: Settings) -> dict[str, dict[str, float]]:
     step = steps.one(steps.case(name, settings.quick), "suite", "training step", "the authors'")
     counted = operations(step)  # also warms up
     gflop = {
-        LINEAR: 3 * counted["aten.convolution"],  # torch's count of a grouped one's gradients, twice that much, leaves out the groups
+        LINEAR: 3 * counted["aten.convolution"],  # torch's count of its gradients, twice that much, leaves out the groups
         ATTENTION: counted["aten.bmm"],
     }
     repeats = 1 if settings.quick else REPEATS

@@ -1,4 +1,4 @@
-"""How long a user waits: for help, for the import, and for the first training step of the demo."""
+"""Start-up times: of the help, of the import, and of the first training step of the demo."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ register_optimizer_step_post_hook(lambda *_: os._exit(0))
 main(["train", "experiment=demo", "hydra.run.dir=" + sys.argv[1]])
 os._exit(1)
 """
-"""Ends with status 0 when the first step of an optimiser is done."""
+"""Script that ends with status 0 when the first step of an optimizer is done."""
 COMMANDS = {
     "dhmd --help": [str(Path(sys.executable).with_name("dhmd")), "--help"],
     "import dhmd": [sys.executable, "-c", "import dhmd"],
@@ -32,7 +32,7 @@ TITLE = "Start"
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    """Seconds of processes of their own, by command; of the training, up to the end of its first step."""
+    """Return seconds of separate processes, by command; of the training, up to the end of its first step."""
     found: dict[str, list[float]] = {}
     for name, command in COMMANDS.items():
         found[name] = []
@@ -45,7 +45,7 @@ def measure(settings: Settings) -> dict[str, Any]:
 
 
 def tables(found: dict[str, Any]) -> str:
-    """A row a command."""
+    """Return a row for each command."""
     lines = ["| from the command to | median | wanted |", "| --- | --- | --- |"]
     for name, seconds in found["seconds"].items():
         until = " (its first training step)" if "train" in name else ""

@@ -1,4 +1,4 @@
-"""A training step and an evaluation: the plain implementation beside the suite's network, with the same weights on the same batch."""
+"""Training step and evaluation of the plain implementation beside the suite's network, with the same weights on the same batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.settings import Settings
 
 RATES = {"the authors'": AUTHORS, "0": NO_DROPOUT}
 TOLERANCE = 0.3
-"""By how much the plain implementation may differ from the authors' network, machines made equal, for a ratio to be claimed."""
+"""Maximum relative deviation of the plain implementation from the authors' network, on equal machines, for a ratio to be reported."""
 KINDS = (("training step", "the authors'"), ("training step", "0"), ("evaluation", "0"))
 WANTED = {
     ("aligned", "training step", "the authors'"): 3,
@@ -23,23 +23,23 @@ WANTED = {
     ("aligned", "evaluation", "0"): 2,
     ("unaligned", "evaluation", "0"): 6,
 }
-"""Ratios that were aimed at, by case, work and dropout."""
+"""Target ratios, by case, work and dropout."""
 QUICK = {"aligned": {"l": 20, "v": 20, "a": 20}, "unaligned": {"l": 20, "v": 40, "a": 30}}
 TITLE = "One step"
 
 
 def prepared(name: str, side: str, work: str, dropout: str, quick: str = "") -> Step:
-    """What a process of its own does, for `benchmarks.peak`."""
+    """Return the work of a process of its own, for `benchmarks.peak`."""
     return one(case(name, bool(quick)), side, work, dropout)
 
 
 def case(name: str, quick: bool) -> Case:
-    """The case of this name, or what is left of it in the quick form."""
+    """Return the case of this name, or its smaller version in the quick form."""
     return replace(CASES[name], lengths=QUICK[name]) if quick else CASES[name]
 
 
 def one(case: Case, side: str, work: str, dropout: str, device: str = "cpu") -> Step:
-    """A training step or an evaluation of the plain implementation or of the suite."""
+    """Return a training step or an evaluation of the plain implementation or of the suite."""
     rates = RATES[dropout]
     system = cases.plain_system(case, rates, device)
     x, label = cases.features(case, device)
@@ -52,13 +52,13 @@ def one(case: Case, side: str, work: str, dropout: str, device: str = "cpu") -> 
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    """Seconds of every call, operations, memory and floors, by case, work and dropout."""
+    """Return seconds of every call, operations, memory and lower bounds, by case, work and dropout."""
     kinds = KINDS[::2] if settings.quick else KINDS
     return {"rows": [_measured(name, work, dropout, settings) for name in CASES for work, dropout in kinds]}
 
 
 def tables(found: dict[str, Any]) -> str:
-    """The rows of `measure`."""
+    """Return the rows of `measure` as markdown."""
     head = (
         "| | frames | dropout | plain | suite | **ratio** | wanted | floor | suite / floor | peak memory, plain | suite |\n"
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
@@ -83,7 +83,7 @@ def _measured(name: str, work: str, dropout: str, settings: Settings) -> dict[st
     repeats = settings.slow_repeats if name == "unaligned" else settings.repeats
     times = interleaved({**sides, "matrix": matrix_product()}, repeats)
     rate, counted = gflops(times["matrix"]), operations(sides["plain"])
-    # processes take seconds to start: in the quick form one is enough to see that they do
+    # processes take seconds to start: in the quick form one is enough to test them
     separate = sides if not settings.quick else ("suite",) if (name, work) == ("aligned", "training step") else ()
     memory = {side: peak_of(__name__, name, side, work, dropout, *(["quick"] * settings.quick)) for side in separate}
     row: dict[str, Any] = {
@@ -95,7 +95,7 @@ def _measured(name: str, work: str, dropout: str, settings: Settings) -> dict[st
         "suite_s": median(times["suite"]),
         "seconds": times,
         "gflop": sum(counted.values()),
-        "gflop_attention": counted["aten.bmm"],  # the plain implementation has batched products there only
+        "gflop_attention": counted["aten.bmm"],  # only there has the plain implementation batched products
         "matrix_gflops": rate,
         "floor_s": sum(counted.values()) / rate,
         "memory": {side: found["peak_gb"] for side, found in memory.items()},
@@ -105,14 +105,14 @@ def _measured(name: str, work: str, dropout: str, settings: Settings) -> dict[st
 
 
 def _elsewhere(work: str) -> str:
-    """The dropout at which the authors' network was measured."""
+    """Return the dropout at which the authors' network was measured."""
     return "the authors'" if work == "training step" else "0"
 
 
 def plausible(case: Case, work: str, times: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    """Whether the plain implementation is as slow as the authors' network is, and no slower; ``times`` has ``plain`` and ``matrix``."""
+    """Return whether the plain implementation is as slow as the authors' network, and no slower; ``times`` has ``plain`` and ``matrix``."""
     known = case.step_s if work == "training step" else case.evaluation_s
-    # by rounds: a machine that others share is not equally fast in all of them
+    # by rounds: a shared machine is not equally fast in all of them
     rounds = zip(times["plain"], times["matrix"], strict=True)
     part = median(plain * gflops([matrix]) for plain, matrix in rounds) / (known * ELSEWHERE_GFLOPS)
     good = abs(part - 1) <= TOLERANCE
@@ -128,6 +128,6 @@ def plausible(case: Case, work: str, times: Mapping[str, Sequence[float]]) -> di
 
 
 def ratio(times: Mapping[str, Sequence[float]], side: str, claim: Mapping[str, Any] | None) -> str:
-    """How many times as fast as the plain implementation a side is: the median over rounds, with what `plausible` says of it."""
+    """Return a side's speed relative to the plain implementation: the median over rounds, with the result of `plausible`."""
     found = f"{median(plain / own for plain, own in zip(times['plain'], times[side], strict=True)):.1f}"
     return found if claim is None or claim["claimed"] else f"{found}, not claimed"

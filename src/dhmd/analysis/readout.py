@@ -52,7 +52,7 @@ def read_each(features: Array, targets: Mapping[str, Array], groups: Array | Non
     """Return `read_out` of several targets by name from the same features, in the time of one.
 
     Raises:
-        ValueError: as `read_out`.
+        ValueError: as for `read_out`.
     """
     columns = {name: _varying(target) for name, target in targets.items()}
     y = np.concatenate(list(columns.values()), axis=1)
@@ -71,10 +71,10 @@ def explained(factors: Array, features: Array, groups: Array | None = None, fold
         factors: (N, P).
         features: (N, F), on their own scales.
         groups: as for `read_out`.
-        folds: as in `read_out`.
+        folds: as for `read_out`.
 
     Raises:
-        ValueError: as `read_out`.
+        ValueError: as for `read_out`.
     """
     x = _varying(features)
     return float(1 - ((x - _out_of_fold(factors, x, groups, folds)) ** 2).sum() / ((x - x.mean(axis=0)) ** 2).sum())
@@ -87,7 +87,7 @@ def classify(features: Array, classes: Array, groups: Array | None = None, folds
         features: (N, F) finite numbers; treated as in `read_out`.
         classes: (N,) class numbers.
         groups: as for `read_out`.
-        folds: as in `read_out`.
+        folds: as for `read_out`.
 
     Raises:
         ValueError: shapes do not fit, a value is not finite, or there are fewer than two groups or two classes.

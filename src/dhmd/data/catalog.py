@@ -14,7 +14,7 @@ class PublishedFile:
     """One published feature file.
 
     Attributes:
-        name: as in conf/data, for example ``mosi_aligned``.
+        name: name as in conf/data, for example ``mosi_aligned``.
         dataset: the data set it is made from.
         file: its usual path.
         sha256: SHA-256 of the file.

@@ -40,8 +40,8 @@ class Objective(nn.Module):
 
     Attributes:
         task: the task loss.
-        terms: by name.
-        weights: by name.
+        terms: terms by name.
+        weights: weights by name.
 
     Raises:
         UsageError: a term has no weight, a weight has no term, or an object is no term.

@@ -64,7 +64,7 @@ class Differing:
 
 
 def differing(runs: Sequence[Run], names: Sequence[str]) -> list[Differing]:
-    """What `varying` finds, by value: the common one, and which of the named runs have another."""
+    """Return the keys that `varying` finds with the common value of each, and the runs that have another."""
     found = []
     for key, values in varying(runs).items():
         (common, n), *_ = Counter(values).most_common(1)

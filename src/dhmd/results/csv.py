@@ -37,12 +37,12 @@ def to_csv(
     under ``why``, and nothing under ``metric``.
 
     Args:
-        tables: from `dhmd.results.summary.tables_of`.
+        tables: tables from `dhmd.results.summary.tables_of`.
         metrics: metrics that the printed tables show: ``p_holm`` is corrected over them, and empty for the others.
         missing: runs that failed or have not finished, and why.
         published: "mosi" or "mosei" adds the published numbers that the tables show, each with its source and confidence.
-        comparisons: from `dhmd.results.compare.compare`.
-        bootstrap: from `dhmd.results.compare.bootstrap_rows`: intervals in place of Student's.
+        comparisons: comparisons from `dhmd.results.compare.compare`.
+        bootstrap: intervals from `dhmd.results.compare.bootstrap_rows`, in place of Student's.
 
     Raises:
         RunError: a comparison or an interval does not belong to these rows.

@@ -39,7 +39,7 @@ def pairings(tables: Sequence[Table], wanted: str = "") -> list[Pairing]:
     """Return the pairs of each table.
 
     Args:
-        tables: from `dhmd.results.summary.tables_of`.
+        tables: tables from `dhmd.results.summary.tables_of`.
         wanted: words of a row, joined by commas: its model, text encoder, ablation ("full": nothing removed) or the beginning of
             its configuration's hash. "" compares each row with an ablation with the row of the same model and text encoder without
             one; "none" compares nothing.

@@ -1,4 +1,4 @@
-"""What a table needs of a run, small enough to be committed beside the table, and the grouping of such entries over seeds."""
+"""Summaries of runs that a table is made from, small enough to be committed beside it, and their grouping over seeds."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ class Entry:
 
     @property
     def row(self) -> tuple[str, str, str, str]:
-        """What makes one row of a table: the runs that differ by seed alone."""
+        """Key of the table's row: runs that differ by seed alone have the same one."""
         return self.model, self.text_encoder, self.ablation, self.configuration
 
     @property
     def table(self) -> tuple[Any, ...]:
-        """What makes one table: the same test samples under the same convention."""
+        """Key of the table: runs with the same test samples and convention have the same one."""
         counts = tuple(sorted(self.samples.items()))
         return self.data, self.source_sha256, counts, str(self.aligned), self.task, self.convention, self.synthetic
 
@@ -140,7 +140,7 @@ def entry_of(run: Run) -> Entry:
 
 
 def differing(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Of configurations by digest, the keys they do not agree on, each with its value; a key that one lacks is null there."""
+    """Return the keys in which configurations differ, each with its value, by digest; a key that a configuration lacks is null."""
     flat = {name: identifying(config) for name, config in configs.items()}
     keys = dict.fromkeys(key for values in flat.values() for key in values)
     unequal = [key for key in keys if len({json.dumps(values.get(key)) for values in flat.values()}) > 1]

@@ -39,13 +39,13 @@ def document(
     """Return a table for each set of comparable runs and one of its differences, then the runs that are in none of them.
 
     Args:
-        tables: from `dhmd.results.summary.tables_of`.
+        tables: tables from `dhmd.results.summary.tables_of`.
         metrics: keys in order; the main ones by default, or all if the task has none of these.
         missing: runs that failed or have not finished, and why.
         published: "mosi" or "mosei" adds DMD's published rows, each with its source, and the gains that DHMD's paper states.
-        comparisons: from `dhmd.results.compare.compare`.
+        comparisons: comparisons from `dhmd.results.compare.compare`.
         reference: reference as given to `dhmd.results.compare.compare`, to say which rows have none.
-        bootstrap: from `dhmd.results.compare.bootstrap_rows`: intervals in place of Student's.
+        bootstrap: intervals from `dhmd.results.compare.bootstrap_rows`, in place of Student's.
         differing: keys and values that distinguish rows which read the same, by configuration.
 
     Raises:
@@ -79,7 +79,7 @@ def reproduction(tables: Sequence[Table], dataset: str, metrics: Sequence[str] =
     """Return the document as `markdown` does, with DMD's published rows, each with its source, and the gains that DHMD's paper states.
 
     Args:
-        tables: from `dhmd.results.summary.tables_of`.
+        tables: tables from `dhmd.results.summary.tables_of`.
         dataset: "mosi" or "mosei".
         metrics: keys, in order.
         missing: runs that failed or have not finished, and why.

@@ -64,7 +64,7 @@ class EdgeRecord:
 
 @dataclass(frozen=True)
 class ByEpoch:
-    """How the validation split's classes used the dictionaries during training.
+    """Use of the dictionaries by the classes of the validation split during training.
 
     Attributes:
         classes: (C,) class numbers, as `analysis.activations` has them.

@@ -1,4 +1,4 @@
-"""What a run was computed with: versions, platform, threads, devices, the commit of the working folder, the command."""
+"""Environment of a run: versions, platform, threads, devices, commit of the working folder, command."""
 
 from __future__ import annotations
 

@@ -53,17 +53,17 @@ class RunFolder:
 
     @property
     def started(self) -> bool:
-        """Whether a run ever began here."""
+        """True if a run has begun here."""
         return self.config_file.exists()
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end."""
+        """True if the run has ended."""
         return self.done_file.exists()
 
     @property
     def imported(self) -> bool:
-        """Whether a checkpoint was imported here: nothing was trained, and there is no record."""
+        """True if a checkpoint was imported here: nothing was trained, and there is no record."""
         return self.imported_file.exists()
 
     # reading ----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from dhmd.files import json_sha256
 
 @dataclass(frozen=True)
 class Key:
-    """What a configuration key counts for.
+    """Roles of a configuration key.
 
     Attributes:
         identifies: it is part of what the configuration is; runs alike in all such keys are seeds or repetitions of one configuration.

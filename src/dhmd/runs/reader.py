@@ -88,7 +88,7 @@ class Run:
         return read_table(RunFolder(self.path).predictions_file)
 
     def environment(self) -> dict[str, Any]:
-        """What the run was computed with, environment.json; empty where there is none.
+        """Content of environment.json; empty if there is none.
 
         Raises:
             RunError: the file is damaged.
@@ -133,12 +133,12 @@ def read_run(folder: Path, *, finished: bool = True, tested: bool = True) -> Run
 
 
 def model_name(model: str, ablation: str | None) -> str:
-    """What was trained, for titles: the network preset, and the ablation where there is one."""
+    """Return the name of the trained network for titles: the preset, and the ablation if there is one."""
     return f"{model} (ablation {ablation})" if ablation and ablation != "full" else model
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is one run's, finished or not."""
+    """Return whether a folder is a run folder, finished or not."""
     run = RunFolder(folder)
     return run.config_file.is_file() or run.metrics_file.is_file()
 

@@ -47,7 +47,7 @@ OPTIMISATION: Config = {
     },
     "interval": "epoch",
 }
-"""What the optimisation has beside the earlier keys; the moved ones have their earlier defaults."""
+"""Keys of the optimisation that earlier versions did not have; moved ones have their earlier defaults."""
 
 
 def _term(name: str, **options: Any) -> Config:
@@ -87,7 +87,7 @@ ADDED: Config = {
 }
 """By dotted key, what a configuration without it meant."""
 TEXT_ENCODERS = ("dhmd.nn.text.TextEncoder", "dhmd.nn.text.minilm")
-"""Those that have got ``frozen_layers``."""
+"""Targets that have gained ``frozen_layers``."""
 
 
 def upgraded_config(config: Mapping[str, Any]) -> Config:
@@ -156,7 +156,7 @@ def upgraded_checkpoint(checkpoint: Mapping[str, Any], *, resume: bool = False) 
     """
     if resume and OLD_SCALE in checkpoint["state_dict"]:
         raise RunError(
-            "trained by an earlier version with one scale of InfoNCE for both spaces, where each has its own now: the optimiser's state "
+            "trained by an earlier version with one scale of InfoNCE for both spaces, where each has its own now: the optimizer's state "
             "does not fit, so the run cannot be resumed, though it can be evaluated; train it again in another hydra.run.dir"
         )
     found = dict(checkpoint)
@@ -256,7 +256,7 @@ def _has(config: Mapping[str, Any], key: str) -> bool:
 # checkpoints ----------------------------------------------------------------------------------------------------------
 
 OLD_SCALE = "objective.log_scale"
-"""Of InfoNCE, when one served both spaces."""
+"""Key of the scale of InfoNCE when both spaces shared one."""
 
 
 def _means(checkpoint: Config) -> Config:

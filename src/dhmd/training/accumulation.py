@@ -1,8 +1,8 @@
-"""How the gradients of several micro-batches become one step of the optimizer.
+"""Accumulation of the gradients of several micro-batches into one step of the optimizer.
 
-Lightning averages over the window it was told, and clips once. The DMD authors sum, clip the running sum after every backward pass, and
-lose the last micro-batches of an epoch (docs/deviations.md). Both are objects here; the training
-step only says "here is a loss" and "this was the last batch of the epoch".
+Lightning averages over a fixed window and clips once. The DMD authors sum, clip the running sum after every backward pass, and lose the
+last micro-batches of an epoch (docs/deviations.md). Both are classes here; the training step only passes a loss and whether the batch is
+the last one of the epoch.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ Backward = Callable[[Tensor], None]
 
 
 class Accumulation(ABC):
-    """A window of micro-batches on its way to one optimizer step.
+    """A window of micro-batches for one optimizer step.
 
     Args:
-        batches: micro-batches in a window, at least 1.
+        batches: number of micro-batches in a window, at least 1.
         clip_value: gradients are clipped to [-clip_value, clip_value]; None leaves them.
         clip_norm: gradients are scaled so that their norm is ``clip_norm`` at most; None leaves them.
     """
@@ -43,7 +43,7 @@ class Accumulation(ABC):
 
     @abstractmethod
     def add(self, loss: Tensor, backward: Backward, optimizer: Any, last: bool, clipped: Sequence[Tensor] | None = None) -> bool:
-        """Take one micro-batch's loss; step the optimizer where the window or the epoch ends.
+        """Add one micro-batch's loss; step the optimizer when the window or the epoch ends.
 
         Args:
             loss: scalar.
@@ -53,15 +53,15 @@ class Accumulation(ABC):
             clipped: parameters whose gradients are clipped together; None for the optimizer's.
 
         Returns:
-            Whether the optimizer has made a step.
+            True if the optimizer has made a step.
         """
 
     def steps(self, batches: int) -> int:
-        """Return the number of steps in a pass over so many micro-batches."""
+        """Return the number of steps in a pass over ``batches`` micro-batches."""
         return -(-batches // self.batches)
 
     def state(self, parameters: Iterable[Tensor]) -> dict[str, Any]:
-        """Where the window stands, for a checkpoint: the number of micro-batches and, inside a window, the gradients so far."""
+        """Return the state of the window for a checkpoint: the number of micro-batches and, inside a window, the gradients so far."""
         gradients = [None if p.grad is None else p.grad.detach().clone() for p in parameters] if self.seen else []
         return {"seen": self.seen, "gradients": gradients}
 
@@ -85,10 +85,10 @@ class Accumulation(ABC):
 
 
 class MeanAccumulation(Accumulation):
-    """The mean of the window's gradients, clipped once, then a step; a shorter window at the epoch's end is stepped as its own mean."""
+    """Accumulation of the mean gradient, clipped once per step; a shorter window at the epoch's end is stepped with its own mean."""
 
     def add(self, loss: Tensor, backward: Backward, optimizer: Any, last: bool, clipped: Sequence[Tensor] | None = None) -> bool:
-        """Sum gradients; at the window's or the epoch's end divide by their number, clip and step."""
+        """Sum gradients; at the end of the window or the epoch divide by their number, clip and step."""
         backward(loss)
         self.seen += 1
         if self.seen < self.batches and not last:
@@ -101,10 +101,10 @@ class MeanAccumulation(Accumulation):
 
 
 class SumAccumulation(Accumulation):
-    """The authors' way: the sum, clipped after every backward pass; what is left at the epoch's end is thrown away."""
+    """The authors' accumulation: the sum, clipped after every backward pass; micro-batches left at the epoch's end are dropped."""
 
     def steps(self, batches: int) -> int:
-        """Return the number of steps in a pass over so many micro-batches."""
+        """Return the number of steps in a pass over ``batches`` micro-batches."""
         return batches // self.batches
 
     def add(self, loss: Tensor, backward: Backward, optimizer: Any, last: bool, clipped: Sequence[Tensor] | None = None) -> bool:

@@ -1,4 +1,4 @@
-"""What the C library does with memory that a training step gives back."""
+"""Policy of the C library for memory that a training step frees."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
+TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # constants of glibc's malloc.h
 KEPT = {MMAP_MAX: 0, TRIM_THRESHOLD: -1, TOP_PAD: 2**26}
 
 
 def keep_freed_memory() -> bool:
-    """Keep freed memory for the next step, where the C library is glibc and nothing in the environment says what it is to do.
+    """Keep freed memory for the next step, if the C library is glibc and the environment sets no policy.
 
-    By itself glibc hands large arrays back to the system as they are freed, and every step fetches them anew, page by page.
+    By default, glibc returns large freed arrays to the system, and every step requests them anew, page by page.
 
     Returns:
-        Whether it does from now on.
+        True if freed memory is kept from now on.
     """
     told = any(name.startswith("MALLOC_") or name in ("GLIBC_TUNABLES", "LD_PRELOAD") for name in os.environ)
     if told or sys.platform != "linux":
@@ -29,7 +29,7 @@ def keep_freed_memory() -> bool:
 
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
-    """Inside, freed memory is kept; at the end, what is free is handed back once."""
+    """Keep freed memory inside the block, and return free memory to the system once at its end."""
     kept = keep_freed_memory()
     try:
         yield

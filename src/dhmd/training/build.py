@@ -1,4 +1,4 @@
-"""From a plain configuration to its data, network and training module."""
+"""Construction of data, network and training module from a plain configuration."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ CONVENTIONS = ("mosi", "sims")
 def build_data(
     config: Mapping[str, Any], text_encoder: nn.Module, state: dict[str, Any] | None = None, **changes: Any
 ) -> FeatureDataModule:
-    """The data module of ``config["data"]`` with ``changes``, ready: files converted and checked, specification known.
+    """Return the data module of ``config["data"]`` with ``changes``, ready: files converted and checked, specification known.
 
     Args:
-        config: of the whole run.
-        text_encoder: its tokenizer is loaded only if the data brings no tokens.
-        state: of the data module of a checkpoint: features are scaled as they were there.
+        config: configuration of the whole run.
+        text_encoder: text encoder whose tokenizer is loaded only if the data has no tokens.
+        state: data module's state in a checkpoint, whose scaling of features is used.
         **changes: options of the data module that differ from the config's.
 
     Raises:
-        DataError: the file is missing or not what is expected.
+        DataError: the file is missing or not of the expected layout.
         UsageError: an option is wrong.
     """
 
@@ -41,7 +41,7 @@ def build_data(
 
     needs = bool(text_encoder.needs_tokens)
     if needs and not text_encoder.reads_uncased_bert and config["data"].get("tokens", "auto") == "auto":
-        changes = {"tokens": "raw_text", **changes}  # text_bert holds ids of another vocabulary; its own tokenizer reads the texts
+        changes = {"tokens": "raw_text", **changes}  # text_bert has another vocabulary; the encoder's own tokenizer reads the texts
     data: FeatureDataModule = instantiate(
         {**config["data"], **changes}, "data", tokenizer=tokenizer if needs else None, tokens_required=needs
     )
@@ -69,20 +69,20 @@ def _check_tokens(data: FeatureDataModule, text_encoder: nn.Module) -> None:
 
 
 def encode_once(data: FeatureDataModule, text_encoder: nn.Module, network: Network) -> None:
-    """Have the data serve what a frozen text encoder makes of it, so that it runs once and not in every step."""
+    """Let the data serve the hidden states of a frozen text encoder, so that it runs once and not in every step."""
     if text_encoder.frozen:
         data.encode_once(text_encoder, padding=network.reads_padding)  # type: ignore[arg-type]
 
 
 def whole_split(data: FeatureDataModule, split: str) -> Iterator[FeatureBatch]:
-    """The batches of a split in file order, all of them in this process, whatever processes train together."""
+    """Return the batches of a split in file order, all of them in this process, whatever other processes train."""
     dataset = data.dataset(split)
     for start in range(0, len(dataset), data.batch_size):
         yield dataset.__getitems__(range(start, min(start + data.batch_size, len(dataset))))
 
 
 def build_module(config: Mapping[str, Any], text_encoder: nn.Module, spec: FeatureSpec) -> MultimodalModule:
-    """Network, objective and optimisation of ``config`` for data of ``spec``.
+    """Return the training module of ``config`` (network, objective and optimisation) for data of ``spec``.
 
     Raises:
         UsageError: an option is wrong or does not fit the data.
@@ -102,7 +102,7 @@ def build_module(config: Mapping[str, Any], text_encoder: nn.Module, spec: Featu
 
 
 def build_objective(config: Mapping[str, Any], spec: FeatureSpec, network: Network) -> Objective:
-    """Build the objective of a configuration; a term gets ``spec``, ``task`` and ``network`` if it has parameters of these names.
+    """Return the objective of a configuration; a term gets ``spec``, ``task`` and ``network`` if it has parameters of these names.
 
     Raises:
         UsageError: an option is wrong or does not fit the data.

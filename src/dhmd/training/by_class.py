@@ -1,4 +1,4 @@
-"""How the samples of each class use edges and dictionaries, epoch by epoch: what drift over training is read from."""
+"""Use of edges and dictionaries by the samples of each class, epoch by epoch, for the analysis of drift over training."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from torch import Tensor
 from dhmd.batch import FeatureSpec
 from dhmd.evaluation.metrics import sentiment_class
 
-PREFIX = "by_class/"  # of the names of batch means
+PREFIX = "by_class/"  # prefix of the names of batch means
 SHARE = "training/class_share"
 
 
 class ByClass:
-    """Means over the validation samples of each class, an epoch a row.
+    """Means over the validation samples of each class, one row an epoch.
 
-    Sums over a class are kept as means over all samples, beside the class's share of them, so that whatever takes means over batches and
-    processes takes these.
+    Sums over a class are kept as means over all samples, beside the class's share of them, so that they can be averaged over batches and
+    processes like other means.
 
     Args:
-        spec: of the data; regression has the seven classes of ACC7.
+        spec: specification of the data; regression has the seven classes of ACC7.
     """
 
     def __init__(self, spec: FeatureSpec) -> None:
@@ -35,10 +35,10 @@ class ByClass:
         self.rows: dict[str, list[Tensor]] = {}
 
     def parts(self, arrays: Mapping[str, Tensor], label: Tensor) -> dict[str, Tensor]:
-        """Return what a batch adds: values to average over batches by their sizes.
+        """Return a batch's contributions, to be averaged over batches by their sizes.
 
         Args:
-            arrays: of `Outputs.arrays`; edges and activations are read.
+            arrays: arrays of `Outputs.arrays`; edges and activations are read.
             label: (B,).
         """
         numbers = torch.from_numpy(sentiment_class(label.cpu().numpy())) if self.regression else label.cpu().long()
@@ -52,7 +52,7 @@ class ByClass:
         return {PREFIX + name: part for name, part in {SHARE: member.mean(dim=0), **found}.items()} if found else {}
 
     def add(self, means: Mapping[str, Tensor]) -> None:
-        """Take an epoch: the means of all its `parts`, among whatever else."""
+        """Add an epoch, from its means; means that are none of its `parts` are ignored."""
         own = {name.removeprefix(PREFIX): mean for name, mean in means.items() if name.startswith(PREFIX)}
         if not own:
             return
@@ -61,14 +61,14 @@ class ByClass:
             self.rows.setdefault(name, []).append(torch.where(share.unsqueeze(1) > 0, mean / share.unsqueeze(1), 0).float())
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """By name in record.h5: (epochs, C, K) or (epochs, C, E) means, 0 for a class without samples; the classes and their shares."""
+        """Return arrays by name in record.h5: (epochs, C, K) or (epochs, C, E) means, 0 for a class without samples; classes and shares."""
         if self.share is None:
             return {}
         named = {name: torch.stack(rows).numpy() for name, rows in self.rows.items()}
         return {"training/classes": np.array(self.classes), SHARE: self.share.numpy(), **named}
 
     def state(self) -> dict[str, Any]:
-        """Plain tensors, for a checkpoint."""
+        """Return plain tensors, for a checkpoint."""
         return {"share": self.share, "rows": {name: torch.stack(rows) for name, rows in self.rows.items()}}
 
     def restore(self, state: Mapping[str, Any]) -> None:

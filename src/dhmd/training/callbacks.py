@@ -1,4 +1,4 @@
-"""Callbacks: the run folder kept up to date while a run trains, and a line an epoch where no progress bar can be drawn."""
+"""Callbacks that keep the run folder up to date during training, and log a line an epoch if there is no progress bar."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dhmd.training.module import MONITOR, MultimodalModule
 
 
 class Recorder(pl.Callback):
-    """Writes the history after every epoch and counts the time.
+    """Callback that writes the history after every epoch and measures the time.
 
     Attributes:
-        seconds: time spent, by occupation; counted on over resumptions.
+        seconds: seconds spent, by activity; summed over resumptions.
     """
 
     def __init__(self, folder: RunFolder) -> None:
@@ -40,12 +40,12 @@ class Recorder(pl.Callback):
         self._since = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Seconds spent so far."""
+        """Return the seconds spent so far."""
         self._tick()
         return {"seconds": self.seconds["fit"]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Seconds spent before the run was resumed."""
+        """Restore the seconds spent before the run was resumed."""
         self.seconds["fit"] = state_dict["seconds"]
 
     def _tick(self) -> None:
@@ -63,14 +63,14 @@ log = logging.getLogger(__name__)
 
 
 class EpochLine(pl.Callback):
-    """Logs one line after every epoch."""
+    """Callback that logs one line after every epoch."""
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
         self._start = time.monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log the epoch that validation has just seen."""
+        """Log the epoch that has just been validated."""
         if not trainer.is_global_zero:
             return
         seconds = time.monotonic() - getattr(self, "_start", time.monotonic())

@@ -1,4 +1,4 @@
-"""When and what is saved: the best epoch by validation loss, and the last state to resume from."""
+"""Checkpoints of a run: the best epoch by validation loss, and the last state to resume from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class UpgradingCheckpointIO(TorchCheckpointIO):
 
 
 class Checkpoints(Checkpoint):
-    """Saves ``best.ckpt`` when the validation loss falls and ``last.ckpt`` after every epoch.
+    """Callback that saves ``best.ckpt`` when the validation loss falls and ``last.ckpt`` after every epoch.
 
     Lightning's own callback saves the middle of an epoch wrongly under manual optimisation, and forgets the best value of a run whose
     folder was moved; this one keeps the value itself.
@@ -43,18 +43,18 @@ class Checkpoints(Checkpoint):
         self.best_epoch: int | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """A run that was stopped early and resumed stays stopped; Lightning would train one more epoch."""
+        """Stop a resumed run that was stopped early; Lightning would train one more epoch."""
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, EarlyStopping) and callback.wait_count >= callback.patience:
                 trainer.should_stop = True
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Save the middle of an epoch. Its end is saved after validation: a resumed run would else skip that."""
+        """Save the middle of an epoch. Its end is saved after validation, which a resumed run would otherwise skip."""
         if self.every_n_batches and (batch_idx + 1) % self.every_n_batches == 0 and not trainer.is_last_batch:
             trainer.save_checkpoint(self.dirpath / LAST)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save the epoch, after schedule and early stopping have seen it."""
+        """Save the epoch, after schedule and early stopping have read its loss."""
         value = float(trainer.callback_metrics[MONITOR])
         if self.best_value is None or value < self.best_value:
             self.best_value, self.best_epoch = value, trainer.current_epoch
@@ -62,7 +62,7 @@ class Checkpoints(Checkpoint):
         trainer.save_checkpoint(self.dirpath / LAST)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best epoch so far."""
+        """Return the best epoch so far."""
         return {"best_value": self.best_value, "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

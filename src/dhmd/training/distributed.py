@@ -1,8 +1,8 @@
-"""One global batch from the batches of the processes that train together, so that loss terms between samples see all of them.
+"""Gathering of one global batch from processes that train together, so that loss terms between samples see all of them.
 
-Margins between pairs, moments over the batch, contrastive matching and means over real frames are no sums of what each process has. Every
-process computes the loss of the whole batch from gathered outputs. The gather's backward pass adds what all processes send back, W times
-the gradient; DDP then averages over W processes. What remains is the gradient of one process with the global batch.
+Margins between pairs, moments over the batch, contrastive matching and means over real frames are no sums over processes. Every process
+computes the loss of the whole batch from gathered outputs. The gather's backward pass adds what all processes send back, W times the
+gradient; DDP then averages over W processes. What remains is the gradient of one process with the global batch.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ Whole = tuple[Outputs, FeatureBatch]
 
 
 class Gathering:
-    """Gathers outputs and batches over processes; where there is one process, they are what they were.
+    """Gathering of outputs and batches over processes; with one process, they are returned unchanged.
 
-    In training all processes take equally many steps. In validation some may have a batch more; the others take part with none.
+    In training all processes take equally many steps. In validation some may have one batch more; the others then take part without one.
     """
 
     def __init__(self) -> None:
         self._empty: Whole | None = None
 
     def whole(self, outputs: Outputs, batch: FeatureBatch) -> Whole:
-        """Return outputs and batch of all processes, in the order of their ranks; B may differ between them, and padding, too.
+        """Return outputs and batch of all processes, in the order of their ranks; their B and padding may differ.
 
-        The batch comes without its tokens.
+        The batch has no tokens.
         """
         if not _several():
             return outputs, batch
@@ -43,7 +43,7 @@ class Gathering:
         return _gathered(own, len(batch), more=True)[0]
 
     def finish(self) -> None:
-        """Take part in what other processes still gather. Every process calls it once, after its last batch of a validation pass.
+        """Take part in gathers that other processes still start; every process calls this once, after its last validation batch.
 
         Raises:
             RunError: this process had no batch at all.
@@ -57,7 +57,7 @@ class Gathering:
 
 
 class _AllGather(torch.autograd.Function):
-    """The tensors (B, F) of all processes; backwards, the sum of what all processes send back to this one's."""
+    """Autograd function that gathers tensors (B, F) of all processes and sums the gradients that they send back."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor) -> tuple[Tensor, ...]:
@@ -77,7 +77,7 @@ def _several() -> bool:
 
 
 def _gathered(own: Whole, size: int, more: bool) -> tuple[Whole, bool]:
-    """Return the whole, and whether any process has ``more``."""
+    """Return the gathered outputs and batch, and whether any process has ``more``."""
     leaves: list[Tensor] = []
     for part in own:
         map_samples(part, leaves.append)
@@ -102,7 +102,7 @@ def _gathered(own: Whole, size: int, more: bool) -> tuple[Whole, bool]:
 
 
 def _timed(x: Tensor) -> bool:
-    """Whether it has frames: a sequence (B, T, d) or a mask (B, T)."""
+    """Return whether x has a frame axis: a sequence (B, T, d) or a mask (B, T)."""
     return x.dim() == 3 or x.dtype == torch.bool
 
 

@@ -1,4 +1,4 @@
-"""The metrics of a finished run, computed anew from its checkpoint."""
+"""Evaluation of a finished run from its checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dhmd.training.load import load_run, usable_device
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A split of a run: metrics, what they were computed from, and whether the data is synthetic."""
+    """Metrics of a split of a run, the arrays they were computed from, and whether the data is synthetic."""
 
     metrics: dict[str, float]
     predictions: Predictions
@@ -32,14 +32,14 @@ def evaluate(
 
     Args:
         path: the run folder.
-        split: which split of the data.
+        split: name of the split.
         data_path: another data file of the same kind; None for the run's own.
-        device: where to compute, as torch names it.
+        device: device to compute on, as torch names it.
 
     Raises:
-        RunError: no run is there, its test split is asked for before training is over, or the data does not fit it.
+        RunError: the folder holds no run, its test split is requested before training has ended, or the data does not fit it.
         DataError: the data is missing or wrong.
-        UsageError: an unknown split or device.
+        UsageError: the split or the device is unknown.
     """
     if split not in ("valid", "test"):
         raise UsageError(f"split: found {split!r}, expected valid or test")

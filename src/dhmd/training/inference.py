@@ -1,4 +1,4 @@
-"""One pass over a split with a trained network: the arrays of its outputs, a row a sample."""
+"""One pass over a split with a trained network, which returns the arrays of its outputs with a row a sample."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Predictions:
-    """A split as a network sees it.
+    """Outputs of a network for a split.
 
     Attributes:
-        ids: of the N samples, in the split's order.
+        ids: ids of the N samples, in the split's order.
         label: (N,).
         loss: the monitored loss, as on validation.
-        arrays: everything that `Outputs.arrays` names, a row a sample.
-        edges: by space.
+        arrays: arrays of `Outputs.arrays`, a row a sample.
+        edges: edges of each space.
     """
 
     ids: list[str]
@@ -41,22 +41,22 @@ class Predictions:
 
     @property
     def prediction(self) -> Array:
-        """Return the predictions (N, out_dim)."""
+        """Predictions (N, out_dim)."""
         return self.arrays["prediction"]
 
     @property
     def heads(self) -> dict[str, Array]:
-        """Return ``prediction`` and each unimodal head, (N, out_dim), by the name that a csv column has."""
+        """``prediction`` and each unimodal head, (N, out_dim), by the name of its csv column."""
         return heads_of(self.arrays)
 
     @property
     def activations(self) -> dict[str, dict[str, Array]]:
-        """Return the activations (N, K) by space and modality."""
+        """Activations (N, K) by space and modality."""
         return nested(self.arrays, "activations")
 
     @property
     def embeddings(self) -> dict[str, dict[str, Array]]:
-        """Return the features (N, H) that enter fusion, by space and modality."""
+        """Features (N, H) that enter fusion, by space and modality."""
         return nested(self.arrays, "embeddings")
 
     def metrics(self, task: Task, convention: Convention) -> dict[str, float]:
@@ -82,12 +82,12 @@ def predict_split(
     """Run ``network`` in evaluation mode over ``batches``.
 
     Args:
-        network: FeatureBatch to Outputs; it is moved to ``device``.
+        network: network from FeatureBatch to Outputs; it is moved to ``device``.
         batches: the whole split, in order.
-        ids: of the split's samples, in order.
+        ids: ids of the split's samples, in order.
         task_loss: the loss of a prediction.
-        loss: accumulates the monitored loss; reset here.
-        device: where to compute.
+        loss: accumulator of the monitored loss; reset here.
+        device: device to compute on.
 
     Raises:
         RunError: the data has no labels, or does not fit the network.

@@ -1,4 +1,4 @@
-"""A finished run, brought back from its folder."""
+"""Loading of a finished run from its folder."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from dhmd.training.warnings_filter import quiet
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """The network that a run has trained, without its data.
+    """A run's trained network without its data.
 
     Attributes:
-        folder: where the run lies.
-        config: its configuration, plain.
+        folder: folder of the run.
+        config: its configuration in plain types.
         module: network at the best epoch, objective and monitored loss; the network in evaluation mode.
-        text_encoder: the network's, which brings the tokenizer.
-        data_state: what the checkpoint keeps of the data module: how features are scaled; None where it keeps nothing.
+        text_encoder: the network's text encoder, which has the tokenizer.
+        data_state: the data module's state in the checkpoint, which holds the scaling of features; None if there is none.
     """
 
     folder: RunFolder
@@ -46,7 +46,7 @@ class LoadedNetwork:
 
     @property
     def spec(self) -> FeatureSpec:
-        """The data it was trained on."""
+        """Specification of the data it was trained on."""
         return self.module.spec
 
 
@@ -55,8 +55,8 @@ class LoadedRun:
     """A run with its network at the best epoch and its data.
 
     Attributes:
-        folder: where it lies.
-        config: its configuration, plain.
+        folder: folder of the run.
+        config: its configuration in plain types.
         module: network, objective and monitored loss; the network in evaluation mode.
         data: its data module, set up, with the training split's statistics.
     """
@@ -73,13 +73,13 @@ class LoadedRun:
 
 
 def load_network(path: str | Path) -> LoadedNetwork:
-    """Rebuild the network of a run from its record; its data is not needed.
+    """Return the network of a run, rebuilt from its record; the data is not needed.
 
     Args:
         path: the run folder.
 
     Raises:
-        RunError: no run is there, it has no checkpoint, or that does not fit its configuration.
+        RunError: the folder holds no run, or the checkpoint is missing or does not fit the run's configuration.
     """
     folder = RunFolder(Path(path))
     config = folder.config(rebuild=True)
@@ -89,7 +89,7 @@ def load_network(path: str | Path) -> LoadedNetwork:
     try:
         checkpoint = upgraded_checkpoint(torch.load(file, weights_only=True, map_location="cpu"))
         spec, weights = FeatureSpec(**checkpoint["spec"]), checkpoint["state_dict"]
-    except Exception as error:  # torch names no class for a damaged file
+    except Exception as error:  # torch has no class for the error of a damaged file
         raise RunError(f"{file}: not readable as a checkpoint of dhmd: {type(error).__name__}: {error}") from error
     with quiet():
         text_encoder = instantiate(config["text_encoder"], "text_encoder")
@@ -103,22 +103,22 @@ def load_network(path: str | Path) -> LoadedNetwork:
 
 
 def load_run(path: str | Path, data_path: str | Path | None = None) -> LoadedRun:
-    """Rebuild network and data of a run from its record.
+    """Return network and data of a run, rebuilt from its record.
 
     Args:
         path: the run folder.
         data_path: another data file of the same kind; None for the run's own.
 
     Raises:
-        RunError: no run is there, it has no checkpoint, or the data does not fit the network.
+        RunError: the folder holds no run, the checkpoint is missing, or the data does not fit the network.
         DataError: the data is missing or wrong.
     """
     trained = load_network(path)
-    # the file given takes the place of whatever the run read: a published file, or the embedded corpus
+    # the given file replaces the run's data: a published file, or the embedded corpus
     changes: dict[str, Any] = {} if data_path is None else {"path": str(data_path), "synthetic": None, "expects": None}
     given = trained.config["data"]
     if changes and given.get("synthetic") and not given["modalities"] and trained.spec.modalities != MODALITIES:
-        changes["modalities"] = list(trained.spec.modalities)  # which the options of the corpus named, and a file cannot know
+        changes["modalities"] = list(trained.spec.modalities)  # named by the options of the corpus, and unknown from a file
     with quiet():
         data = build_data(trained.config, trained.text_encoder, state=trained.data_state, **changes)
     _check_fit(trained, data.spec)
@@ -127,10 +127,10 @@ def load_run(path: str | Path, data_path: str | Path | None = None) -> LoadedRun
 
 
 def usable_device(name: str) -> torch.device:
-    """The device of a name as torch has them: cpu, cuda, cuda:1.
+    """Return the device of a name of torch: cpu, cuda, cuda:1.
 
     Raises:
-        UsageError: there is none of that name here.
+        UsageError: there is no such device here.
     """
     try:
         device = torch.device(name)
@@ -141,9 +141,9 @@ def usable_device(name: str) -> torch.device:
 
 
 def _check_fit(trained: LoadedNetwork, found: FeatureSpec) -> None:
-    """Data of other modalities, widths or labels cannot be read by the network; other lengths can, where it pools."""
+    """Check that the network can read the data: modalities, widths and labels must agree, and lengths unless it pools."""
     expected = trained.spec
-    read_from_tokens = (LANGUAGE,) if trained.text_encoder.needs_tokens else ()  # whatever language features there are, nobody reads them
+    read_from_tokens = (LANGUAGE,) if trained.text_encoder.needs_tokens else ()  # unused, whatever language features there are
     for name in ("modalities", "dims", "task", "n_classes"):
         before, now = (_plain(getattr(spec, name), read_from_tokens) for spec in (expected, found))
         if before != now:

@@ -1,4 +1,4 @@
-"""The LightningModule: steps and logging. It knows no network, no term of the objective and no window of gradients by name."""
+"""The LightningModule: steps and logging, independent of particular networks, terms of the objective and gradient windows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from dhmd.training.seeding import seed_batch
 from dhmd.training.steps import Step
 
 MONITOR = "validation/loss"
-"""The number that the learning rate, stopping and the choice of the epoch look at."""
+"""Name of the value that the learning rate, early stopping and the choice of the epoch monitor."""
 
 
 class Computed(NamedTuple):
@@ -37,7 +37,7 @@ class Computed(NamedTuple):
         own: outputs for this process's batch.
         outputs: outputs for the batches of all processes.
         batch: the batches of all processes.
-        losses: by name, with their weighted sum as ``total``.
+        losses: losses by name, with their weighted sum as ``total``.
     """
 
     own: Outputs
@@ -47,21 +47,22 @@ class Computed(NamedTuple):
 
 
 class MultimodalModule(pl.LightningModule):
-    """Trains a network on an objective and keeps the history of its epochs.
+    """LightningModule that trains a network on an objective and keeps the history of its epochs.
 
     Args:
-        network: FeatureBatch to Outputs.
-        objective: Outputs and batch to named losses with a ``total``.
+        network: network from FeatureBatch to Outputs.
+        objective: objective from Outputs and batch to named losses with a ``total``.
         optimisation: optimizer, schedule, accumulation and the monitored loss.
-        step: passes over the training split in an epoch, and what is done with a batch.
+        step: passes over the training split in an epoch, and the work on a batch.
         spec: the data's specification.
-        convention: of the metrics.
-        seed: of everything random in training.
+        convention: convention of the metrics.
+        seed: seed of everything random in training.
 
     Attributes:
-        history: a row an epoch: ``epoch``, ``lr``, ``train/<term>``, ``validation/loss``, ``validation/<metric>``, ``validation/<term>``.
+        history: one row for each epoch: ``epoch``, ``lr``, ``train/<term>``, ``validation/loss``, ``validation/<metric>``,
+            ``validation/<term>``.
         edges: per space, the mean learned edge weights over the validation split, a list of E numbers an epoch.
-        by_class: how the validation samples of each class use edges and dictionaries, by epoch.
+        by_class: use of edges and dictionaries by the validation samples of each class, by epoch.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class MultimodalModule(pl.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.automatic_optimization = False  # accumulation is an object of ours; see dhmd.training.accumulation
+        self.automatic_optimization = False  # accumulation is done by dhmd.training.accumulation
         self.network = network
         self.objective = objective
         self.optimisation = optimisation
@@ -100,8 +101,8 @@ class MultimodalModule(pl.LightningModule):
         """Return the outputs for a batch, and the terms of the objective for the batches of all processes that train together.
 
         Args:
-            batch: of this process.
-            weights: of the only terms that are computed; None for all, by the objective's own weights.
+            batch: batch of this process.
+            weights: weights of the terms to compute; None for all terms with the objective's own weights.
 
         Raises:
             RunError: the batch has no labels.
@@ -113,7 +114,7 @@ class MultimodalModule(pl.LightningModule):
         return Computed(own, outputs, together, self.objective(outputs, together, weights))
 
     def configure_optimizers(self) -> Any:
-        """Return the step's optimizers and their schedules, which are stepped by hand."""
+        """Return the step's optimizers and their schedules, which are stepped manually."""
         optimizers = self.step.optimizers(self.network, self.objective, self.optimisation)
         schedules = [self.optimisation.scheduler(optimizer, self._length) for optimizer in optimizers]
         return optimizers, [{"scheduler": schedule} for schedule in schedules if schedule is not None]
@@ -121,14 +122,14 @@ class MultimodalModule(pl.LightningModule):
     # training ---------------------------------------------------------------------------------------------------------
 
     def on_train_start(self) -> None:
-        """Take up a window of gradients and an epoch's means that a checkpoint left in their middle."""
+        """Restore a window of gradients and an epoch's means that a checkpoint saved in their middle."""
         if self._resumed is not None:
             self.optimisation.accumulation.restore(self._resumed["accumulation"], self._trained())
             self._training_means.restore(self._resumed["means"], self.device)
             self._resumed = None
 
     def on_train_epoch_start(self) -> None:
-        """Begin the epoch's means, and tell the terms."""
+        """Reset the epoch's means, and call the terms' ``begin_epoch``."""
         self._training_means.reset()
         self.objective.begin_epoch(self.current_epoch)
 
@@ -137,7 +138,7 @@ class MultimodalModule(pl.LightningModule):
         seed_batch(self.seed, self.current_epoch, batch_idx, self.global_rank)
 
     def training_step(self, batch: FeatureBatch, batch_idx: int) -> None:
-        """Take one micro-batch: losses, gradients, perhaps a step."""
+        """Train on one micro-batch: losses, gradients, perhaps a step."""
         losses = self.step(self, batch, batch_idx)
         self._training_means.update(losses, len(batch))
         self.log("loss", losses["total"].detach(), prog_bar=True, logger=False, batch_size=len(batch))
@@ -152,7 +153,7 @@ class MultimodalModule(pl.LightningModule):
             clipped: parameters whose gradients are clipped together; None for the optimizer's.
 
         Returns:
-            Whether the optimizer has made a step.
+            True if the optimizer has made a step.
         """
         stepped = self.optimisation.accumulation.add(loss, self.manual_backward, self._optimizers[which], last, clipped)
         if stepped and self.optimisation.interval == "step":
@@ -168,7 +169,7 @@ class MultimodalModule(pl.LightningModule):
             trainer.should_stop = True
 
     def on_train_epoch_end(self) -> None:
-        """Write the epoch's row and let the schedules see its validation loss."""
+        """Write the epoch's row and give its validation loss to the schedules."""
         row = {"epoch": float(self.current_epoch), "lr": float(self._optimizers[0].param_groups[0]["lr"])}
         row |= {f"train/{name}": float(mean) for name, mean in self._training_means.compute(self._total).items()}
         row |= self._validated
@@ -183,13 +184,13 @@ class MultimodalModule(pl.LightningModule):
     # validation -------------------------------------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
-        """Begin the pass."""
+        """Reset the losses, metrics and means of the pass."""
         self.metrics.reset()
         self.optimisation.validation_loss.reset()
         self._validation_means.reset()
 
     def validation_step(self, batch: FeatureBatch, batch_idx: int) -> None:
-        """Take one batch: losses, metrics, edges and dictionaries."""
+        """Evaluate one batch: losses, metrics, edges and dictionaries."""
         own, _, _, losses = self.losses(batch)
         self.optimisation.validation_loss.update(*self.objective.task.by_sample(own.prediction, batch.labels))
         self.metrics.update(own.prediction, batch.labels)
@@ -200,7 +201,7 @@ class MultimodalModule(pl.LightningModule):
         self._validation_means.update(values, len(batch))
 
     def on_validation_epoch_end(self) -> None:
-        """Make the numbers of the pass known to callbacks and loggers.
+        """Log the results of the pass for callbacks and loggers.
 
         Raises:
             RunError: the loss is not finite.
@@ -227,7 +228,7 @@ class MultimodalModule(pl.LightningModule):
     # checkpoints ------------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what resuming needs beyond weights and optimiser: plain numbers and tensors only."""
+        """Add the state for resuming that is neither weights nor optimizer: plain numbers and tensors only."""
         checkpoint["spec"] = spec_state(self.spec)
         checkpoint["training"] = {
             "history": self.history,
@@ -238,11 +239,11 @@ class MultimodalModule(pl.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
-        """Take the history back; gradients wait for `on_train_start`, when the parameters are on their device."""
+        """Restore the history; gradients wait for `on_train_start`, when the parameters are on their device."""
         self._resumed = checkpoint["training"]
         self.history = list(self._resumed["history"])
         self.edges = {space: list(rows) for space, rows in self._resumed["edges"].items()}
-        if "by_class" in self._resumed:  # a run begun by an earlier version has none
+        if "by_class" in self._resumed:  # checkpoints of earlier versions have none
             self.by_class.restore(self._resumed["by_class"])
 
     def _total(self, part: Tensor) -> Tensor:
@@ -254,7 +255,7 @@ class MultimodalModule(pl.LightningModule):
         """Return the length of training in the interval of the schedule: epochs or optimizer steps.
 
         Raises:
-            UsageError: it has none.
+            UsageError: the training has no such length.
         """
         epochs, steps = self.trainer.max_epochs, self.trainer.max_steps
         if self.optimisation.interval == "step" and steps > 0:
@@ -282,5 +283,5 @@ class MultimodalModule(pl.LightningModule):
 
 
 def spec_state(spec: FeatureSpec) -> dict[str, Any]:
-    """The specification as plain values; ``FeatureSpec(**state)`` is the specification again."""
+    """Return the specification as plain values; ``FeatureSpec(**state)`` is the specification again."""
     return {f.name: dict(value) if isinstance(value := getattr(spec, f.name), Mapping) else value for f in fields(spec)}

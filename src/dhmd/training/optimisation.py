@@ -1,4 +1,4 @@
-"""The optimizer over named parameter groups, the learning-rate schedule, and how gradients accumulate."""
+"""Optimisation: the optimizer over named parameter groups, its learning-rate schedule, and gradient accumulation."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ Groups = Mapping[str, Sequence[nn.Parameter]]
 
 
 class Optimisation:
-    """An optimizer over named parameter groups, a schedule of its rates, and how gradients accumulate.
+    """An optimizer over named parameter groups, a schedule of its rates, and the accumulation of gradients.
 
     Args:
         lr: learning rate of every group without its own.
         group_lr: learning rate by parameter group, null for ``lr``.
         group_weight_decay: weight decay by parameter group, null for the optimizer's.
         no_decay: whether biases and the weights of norms have no weight decay: in all groups, in none, or in those listed.
-        optimizer: makes the optimizer from parameter groups (a ``_partial_`` target); None for Adam.
-        scheduler: makes the schedule from the optimizer (a ``_partial_`` target); it is also given the length of training if it has a
+        optimizer: factory of the optimizer from parameter groups (a ``_partial_`` target); None for Adam.
+        scheduler: factory of the schedule from the optimizer (a ``_partial_`` target); it also gets the length of training if it has a
             parameter ``total``; None for constant rates.
-        interval: the schedule counts epochs or optimizer steps.
-        accumulation: from micro-batches to steps.
-        validation_loss: from batches to the monitored number.
+        interval: unit that the schedule counts, epochs or optimizer steps.
+        accumulation: accumulation of micro-batches to steps.
+        validation_loss: accumulator of the monitored loss.
 
     Raises:
-        UsageError: a rate is no number from 0 on, or a group is one that no network has.
+        UsageError: a rate is no number from 0 on, or no network has a group.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class Optimisation:
         self.validation_loss = validation_loss or SampleMean()
 
     def check(self, groups: Groups) -> None:
-        """See that every group with a rate or a decay of its own is one of these, or of another network of the suite.
+        """Check that every group with its own rate or decay is one of these, or belongs to another network of the suite.
 
         Raises:
-            UsageError: it is not.
+            UsageError: a group is unknown.
         """
         known = {*groups, *declared_groups()}
         listed = {} if isinstance(self.no_decay, bool) else dict.fromkeys(self.no_decay, 0.0)
@@ -85,7 +85,7 @@ class Optimisation:
             undecayed: ids of biases and norms' weights, which ``no_decay`` puts into groups of their own.
 
         Raises:
-            UsageError: nothing is trained, or the optimizer refuses its options.
+            UsageError: no parameter is trained, or the optimizer refuses its options.
         """
         named: list[dict[str, Any]] = []
         for name, parameters in groups.items():
@@ -109,11 +109,11 @@ class Optimisation:
         """Return the schedule of an optimizer's rates; None for constant ones.
 
         Args:
-            optimizer: whose rates it sets.
-            total: gives the length of training in the schedule's interval, for a schedule that asks for it.
+            optimizer: optimizer whose rates it sets.
+            total: function that returns the length of training in the schedule's interval, for a schedule that needs it.
 
         Raises:
-            UsageError: the schedule refuses its options, or a plateau is to be seen in every step.
+            UsageError: the schedule refuses its options, or a plateau schedule is to be stepped in every step.
         """
         if self._scheduler is None:
             return None

@@ -12,10 +12,10 @@ def warmup_linear(optimizer: Optimizer, total: int, warmup: float = 0.1, end: fl
     """Return a schedule whose rates rise linearly from near 0, then fall linearly to a share of themselves.
 
     Args:
-        optimizer: whose rates are scaled.
+        optimizer: optimizer whose rates are scaled.
         total: number of steps (or epochs) of the whole training.
-        warmup: steps (or epochs) of the rise: a number from 1 on, or a share of ``total`` below 1.
-        end: share of the rates at the end.
+        warmup: length of the rise in steps (or epochs): a number from 1 on, or a share of ``total`` below 1.
+        end: share of the initial rates at the end.
 
     Raises:
         ValueError: ``warmup`` or ``end`` is out of range.
@@ -30,10 +30,10 @@ def warmup_cosine(optimizer: Optimizer, total: int, warmup: float = 0.1, end: fl
     Source: Loshchilov and Hutter, SGDR, ICLR 2017, without restarts.
 
     Args:
-        optimizer: whose rates are scaled.
+        optimizer: optimizer whose rates are scaled.
         total: number of steps (or epochs) of the whole training.
-        warmup: steps (or epochs) of the rise: a number from 1 on, or a share of ``total`` below 1.
-        end: share of the rates at the end.
+        warmup: length of the rise in steps (or epochs): a number from 1 on, or a share of ``total`` below 1.
+        end: share of the initial rates at the end.
 
     Raises:
         ValueError: ``warmup`` or ``end`` is out of range.
@@ -58,5 +58,5 @@ def _rise(total: int, warmup: float, end: float) -> int:
 
 
 def _left(k: int, rise: int, total: int) -> float:
-    """Return the share of the way from the end of the rise to the end of training that is left at step k."""
+    """Return the share of the decay that is left at step k, from 1 at the end of the rise to 0 at the end of training."""
     return max(0.0, (total - k) / (total - rise))

@@ -1,4 +1,4 @@
-"""Runs and evaluations as tables for people: every number with its convention, synthetic data called so."""
+"""Tables of runs and evaluations for the terminal: every number with its convention, synthetic data labelled as such."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from dhmd.training.evaluate import Evaluation
 
 
 def print_run(path: Path, console: Console | None = None) -> None:
-    """Print what a run recorded.
+    """Print the record of a run.
 
     Raises:
-        RunError: no finished run is there.
+        RunError: the folder holds no finished run.
     """
     console = console or _console()
     run = read_run(path, tested=False)
@@ -81,7 +81,7 @@ def _number(name: str, value: float) -> str:
 
 
 def _convention(task: str, convention: str) -> str:
-    """The beginning of a sentence; classes are scored alike everywhere."""
+    """Return the beginning of a sentence about the convention; classification has the same metrics everywhere."""
     return f"{convention} convention; " if task == "regression" else ""
 
 

@@ -1,4 +1,4 @@
-"""Training steps: the passes over the training split in an epoch, and what is done with a batch in each."""
+"""Training steps: the passes over the training split in an epoch, and the work on a batch in each."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class Step(Protocol):
     """A training step.
 
     Attributes:
-        stages: passes over the training split in an epoch.
+        stages: number of passes over the training split in an epoch.
     """
 
     stages: int
 
     def optimizers(self, network: Network, objective: Objective, optimisation: Optimisation) -> list[Optimizer]:
-        """Return the optimizers, each with a schedule of its own."""
+        """Return the optimizers, each with its own schedule."""
 
     def __call__(self, module: MultimodalModule, batch: FeatureBatch, batch_idx: int) -> Losses:
-        """Take a batch: losses, gradients, perhaps a step of an optimizer; return the losses by name."""
+        """Train on a batch (losses, gradients, perhaps a step of an optimizer) and return the losses by name."""
 
 
 class SingleStep:
-    """One pass over the training split in an epoch, one optimizer over all parameters."""
+    """One pass over the training split in an epoch, with one optimizer over all parameters."""
 
     stages = 1
 
@@ -50,7 +50,7 @@ class SingleStep:
         return [optimisation.optimizer(groups, undecayed(network))]
 
     def __call__(self, module: MultimodalModule, batch: FeatureBatch, batch_idx: int) -> Losses:
-        """Take a batch."""
+        """Train on a batch and return the losses by name."""
         _, outputs, together, losses = module.losses(batch)
         module.descend(losses[TOTAL], last=module.trainer.is_last_batch)
         module.objective.after_backward(outputs, together, batch_idx)
@@ -63,7 +63,7 @@ class Stage:
 
     Attributes:
         groups: parameter groups that it trains.
-        weights: weights of the only terms that it computes; None for the objective's.
+        weights: weights of the terms that it computes; None for all terms with the objective's weights.
     """
 
     groups: Sequence[str]
@@ -71,16 +71,16 @@ class Stage:
 
 
 class AlternatingStep:
-    """Several passes over the training split in an epoch, each with an optimizer of its own groups and a loss of its own weights.
+    """Several passes over the training split in an epoch, each with its own optimizer, parameter groups and weights of the terms.
 
-    Losses of a stage before the last are logged as ``stage<k>_total``; the names of its terms are theirs.
+    The losses of a stage before the last are logged as ``stage<k>_total``; its terms keep their names.
 
     Args:
         stages: options of each `Stage`, in order.
-        clip_all: whether gradients of all parameters count in a norm that is clipped, also of those that the stage does not train.
+        clip_all: whether a clipped norm includes the gradients of parameters that the stage does not train.
 
     Raises:
-        UsageError: fewer than two stages, or an option that a stage does not have.
+        UsageError: there are fewer than two stages, or a stage has no such option.
     """
 
     def __init__(self, stages: Sequence[Mapping[str, Any]], clip_all: bool = False) -> None:
@@ -97,7 +97,7 @@ class AlternatingStep:
         """Return the optimizer of each stage.
 
         Raises:
-            UsageError: a stage names a term or a group that there is not, or a group is trained by no stage.
+            UsageError: a stage names a term or a group that does not exist, or no stage trains a group.
         """
         groups = groups_of(network, objective)
         optimisation.check(groups)
@@ -115,14 +115,14 @@ class AlternatingStep:
         return made
 
     def __call__(self, module: MultimodalModule, batch: FeatureBatch, batch_idx: int) -> Losses:
-        """Take a batch."""
+        """Train on a batch and return the losses by name."""
         batches = int(module.trainer.num_training_batches)
         k, following = (i * self.stages // batches for i in (batch_idx, batch_idx + 1))
         weights = self.each[k].weights
         _, outputs, together, losses = module.losses(batch, weights)
         trained = [p for p in module.parameters() if p.requires_grad]
         if module.descend(losses[TOTAL], k, last=following > k, clipped=trained if self.clip_all else None) or following > k:
-            for p in trained:  # gradients of what this stage does not train are no other stage's
+            for p in trained:  # other stages do not use the gradients of parameters that this stage does not train
                 p.grad = None
         module.objective.after_backward(outputs, together, batch_idx, weights)
         final = k == self.stages - 1

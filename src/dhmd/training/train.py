@@ -1,4 +1,4 @@
-"""One run from its configuration to its record."""
+"""Training of one run, from its configuration to its record."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from dhmd.training.warnings_filter import quiet
 
 log = logging.getLogger(__name__)
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "32", 32)
-"""Parameters are float32 always: features come in it, and records are kept in it."""
+"""Precisions of training; parameters are always float32, because features and records are float32."""
 TRAINER_REFUSED = {
     "accumulate_grad_batches": "optimisation.accumulation.batches says how many micro-batches make a step",
     "gradient_clip_val": "optimisation.accumulation.clip_value or clip_norm clips gradients",
@@ -51,17 +51,17 @@ TRAINER_REFUSED = {
     "check_val_every_n_epoch": "every epoch is validated: the learning rate and the choice of the epoch look at it",
     "val_check_interval": "every epoch is validated once, at its end",
 }
-"""Options of Lightning's Trainer that have no meaning here."""
+"""Options of Lightning's Trainer that are not supported, and their replacements."""
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What training leaves.
+    """Result of training.
 
     Attributes:
         run_dir: the run folder.
         metrics: the content of its metrics.json.
-        main: False in the helpers of a training over several processes; they know no more than the selection.
+        main: False in the helper processes of a distributed training, whose result holds only the selection.
     """
 
     run_dir: Path
@@ -70,18 +70,18 @@ class TrainResult:
 
     @property
     def score(self) -> float:
-        """The validation loss of the best epoch: what a search over hyper-parameters may look at."""
+        """Validation loss of the best epoch, the objective of a search over hyper-parameters."""
         return float(self.metrics["selection"]["value"])
 
 
 def train(cfg: DictConfig) -> TrainResult:
-    """Train, select the epoch on validation, read the test split once (``evaluate_test=false``: never), write the record.
+    """Train, select the epoch on validation, read the test split once (``evaluate_test=false``: never), and write the record.
 
     Args:
-        cfg: composed by Hydra or `dhmd.config.compose` from conf/train.yaml.
+        cfg: configuration composed by Hydra or `dhmd.config.compose` from conf/train.yaml.
 
     Raises:
-        UsageError: the configuration is wrong, or the run folder is taken.
+        UsageError: the configuration is wrong, or the run folder is in use by another run.
         DataError: the data is missing or wrong.
         RunError: the run cannot be resumed, or training diverged.
     """
@@ -127,7 +127,7 @@ def _train(config: dict[str, Any], folder: RunFolder) -> TrainResult:
     with freed_memory_kept(), closing_wandb(trainer.loggers):
         try:
             trainer.fit(module, datamodule=data, ckpt_path=last if resumed else None, weights_only=True)
-        except SystemExit as end:  # what Lightning makes of Ctrl-C
+        except SystemExit as end:  # Lightning's reaction to Ctrl-C
             raise KeyboardInterrupt from end
         except MisconfigurationException as error:
             raise UsageError(f"trainer: {error}") from error
@@ -147,7 +147,7 @@ def _finish(
     recorder: Recorder,
     parameters: int,
 ) -> dict[str, Any]:
-    """After training: the best epoch's weights, validation once more, the test split (if at all) for the first and only time."""
+    """Load the best epoch, validate once more, evaluate the test split (if at all) for the first and only time, and return the results."""
     checkpoints = next(c for c in trainer.callbacks if isinstance(c, Checkpoints))  # type: ignore[attr-defined]
     best = _readable(folder.best_checkpoint)
     module.load_state_dict(best["state_dict"])
@@ -184,7 +184,7 @@ def _finish(
 
 
 def _record(test: Predictions, module: MultimodalModule) -> Record:
-    """The arrays of the test split, with the edges of every epoch."""
+    """Return the arrays of the test split, with the edges of every epoch."""
     edges = {
         space: replace(one, validation=np.asarray(module.edges[space], dtype=np.float64)) if one.weights is not None else one
         for space, one in test.edges.items()
@@ -193,10 +193,10 @@ def _record(test: Predictions, module: MultimodalModule) -> Record:
 
 
 def _readable(path: Path, resume: bool = False) -> dict[str, Any]:
-    """A checkpoint of the run's own.
+    """Return a checkpoint of the run's own.
 
     Raises:
-        RunError: it is missing or damaged, or training is to go on from it and cannot.
+        RunError: the checkpoint is missing or damaged, or training cannot continue from it.
     """
     try:
         found = torch.load(path, weights_only=True, map_location="cpu")
@@ -235,21 +235,21 @@ def _trainer(config: dict[str, Any], folder: RunFolder, recorder: Recorder) -> p
 
 
 def sweeping() -> bool:
-    """Whether this process runs a job of a Hydra multirun, and is not a process of its own for it."""
+    """Return whether this process runs a job of a Hydra multirun in the process of the sweep."""
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def _group(config: Mapping[str, Any], name: str, **extra: dict[str, Any]) -> list[Any]:
-    """What each entry of a group builds; a null entry nothing."""
+    """Return the objects built from the entries of a group; a null entry builds nothing."""
     nodes = {key: node for key, node in (config[name] or {}).items() if node}
     return [instantiate(node, f"{name}.{key}", **extra.get(key, {})) for key, node in nodes.items()]
 
 
 def validated(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with an absolute data path, so that its run can be evaluated from any folder.
+    """Return the configuration with an absolute data path, so that its run can be evaluated from any folder.
 
     Raises:
-        UsageError: something in it that can be seen without the data is wrong.
+        UsageError: the configuration has an error that is visible without the data.
     """
     config = refuse_old_keys(config)
     seed = config["seed"]

@@ -1,1 +1,1 @@
-"""Hydra plugins of dhmd: its sweeper, and the launcher that gives every job a process."""
+"""Hydra plugins of dhmd: its sweepers, and the launcher that gives every job its own process."""

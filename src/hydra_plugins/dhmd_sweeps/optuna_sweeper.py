@@ -1,4 +1,4 @@
-"""``hparams_search=optuna``: a search over hyper-parameters by Optuna, whose trials are jobs like those of any sweep."""
+"""The sweeper ``hparams_search=optuna``: a search over hyper-parameters by Optuna, whose trials are jobs like those of any sweep."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ log = logging.getLogger(__name__)
 
 
 class OptunaSweeper(Sweeper):
-    """Tries what Optuna proposes, several trials at once where the launcher takes several, and says which was best on validation.
+    """Sweeper that runs Optuna's proposals, several at once if the launcher does, and reports the best one on validation.
 
-    Trials lie in folders ``trial-0000``, ``trial-0001``, ...; the same command again goes on with those that were running or failed, with
-    the values they had, until there are ``n_trials``. The test split is never read.
+    Trials lie in folders ``trial-0000``, ``trial-0001``, ...; the same command, given again, continues trials that were running or
+    failed, with the same values, until there are ``n_trials``. The test split is never read.
 
     Args:
-        study: begins the name of the search's folder.
-        params: what is searched over, values by key in Hydra's grammar; null leaves a key out, as does a key that the model lacks. What
-            the command line gives wins: several values are searched over, one is fixed.
+        study: prefix of the name of the search's folder.
+        params: values to search over, by key in Hydra's grammar; null leaves a key out, and so does a key that the model lacks. The
+            command line takes precedence: several values are searched over, one is fixed.
         sampler: tpe | random.
-        seed: of the sampler.
-        startup: trials drawn at random before those that finished are looked at.
-        n_trials: in all, over every command of this search.
-        at_once: trials proposed together; None for as many as the launcher runs at once.
+        seed: seed of the sampler.
+        startup: number of trials drawn at random before results are used.
+        n_trials: total number of trials over all commands of this search.
+        at_once: number of trials proposed together; None for as many as the launcher runs at once.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class OptunaSweeper(Sweeper):
         self.n_trials, self.at_once = n_trials, at_once
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Leave out what this model does not have, then as any sweep."""
+        """Leave out the keys that this model does not have, then set up as any sweep."""
         absent = [key for key in self.params or {} if not _has(config, key)]
         self.params = {key: value for key, value in (self.params or {}).items() if key not in absent}
         if absent:
@@ -71,14 +71,14 @@ class OptunaSweeper(Sweeper):
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run trials until there are enough.
+        """Run trials until there are ``n_trials``.
 
         Returns:
             The lowest validation loss.
 
         Raises:
-            RunError: a trial failed; all others had their turn before.
-            UsageError: nothing varies, a seed does, the test split would be read, or the folder holds another search.
+            RunError: a trial failed; all others were run before.
+            UsageError: no key varies, a seed varies, the test split would be read, or the folder holds another search.
         """
         from dhmd.errors import UsageError
         from dhmd.files import locked
@@ -91,7 +91,7 @@ class OptunaSweeper(Sweeper):
             raise UsageError("evaluate_test: found true, expected false: a search is scored on validation, and its trials are not tested")
         refuse_ddp_in_this_process(self.config)
         overrides = OverridesParser.create(self.hydra_context.config_loader).parse_overrides([*self._given(), *arguments])
-        space, fixed = _parted({o.get_key_element(): o for o in overrides})  # the command line's values win over the file's
+        space, fixed = _parted({o.get_key_element(): o for o in overrides})  # the command line's values take precedence over the file's
         typed = [*fixed, *(str(o.input_line) for o in space.values()), *hydra_flags(sys.argv[1:])]
         asked = sorted(o for o in typed if key_of_override(o).names_sweep)
         folder = Path(self.config.hydra.sweep.dir).absolute()
@@ -110,25 +110,25 @@ class OptunaSweeper(Sweeper):
         return None if best is None else best.loss
 
     def _batch(self, search: Search, tried: Collection[str], fixed: list[str]) -> dict[str, list[str]]:
-        """The trials to run next: those without a result that were not tried yet, or new ones; by name, with all their overrides."""
+        """Return the trials to run next (trials without a result that were not run yet, or new ones) by name, with all their overrides."""
         from dhmd.sweeps.folder import write_sweep
 
         assert self.config is not None  # noqa: S101  # setup() was called
         size = self.at_once or _at_once(self.config.hydra.launcher)
         due, count = set(search.unfinished) - set(tried), len(search.trials)
-        if not due or count % size:  # a batch ends where it would have ended had the search never been stopped
+        if not due or count % size:  # a batch ends where it would have ended without interruptions of the search
             for _ in range(count, min(self.n_trials, count - count % size + size)):
                 search.ask()
         jobs = {name: [*fixed, *overrides] for name, overrides in search.trials.items()}
         due = set(search.unfinished) - set(tried)
-        for name in {*list(jobs)[:1], *due}:  # the first stands for all that were here before
+        for name in {*list(jobs)[:1], *due}:  # the first one represents all earlier trials
             self._check(search.folder / name, jobs[name])
         write_sweep(search.folder, jobs, shlex.join(["dhmd", *sys.argv[1:]]))
         log.info("search %s: %d of %d trials finished", search.folder, len(jobs) - len(search.unfinished), max(self.n_trials, len(jobs)))
         return {name: overrides for name, overrides in jobs.items() if name in due}
 
     def _take_results(self, search: Search, fixed: list[str]) -> Job | None:
-        """Hand what has finished to the study, write the table of trials, and give the best one."""
+        """Give finished results to the study, write the table of trials, and return the best trial."""
         from dhmd.runs.identity import key_of_override
         from dhmd.sweeps.folder import State, jobs_of
         from dhmd.sweeps.naming import hydra_flags
@@ -147,10 +147,10 @@ class OptunaSweeper(Sweeper):
 
 
 def _parted(overrides: dict[str, Override]) -> tuple[dict[str, Override], list[str]]:
-    """What varies, by key, and what does not.
+    """Return the overrides that vary, by key, and those that do not.
 
     Raises:
-        UsageError: nothing does, or the seed.
+        UsageError: no key varies, or the seed does.
     """
     from dhmd.errors import UsageError
 
@@ -163,13 +163,13 @@ def _parted(overrides: dict[str, Override]) -> tuple[dict[str, Override], list[s
 
 
 def _at_once(launcher: DictConfig) -> int:
-    """Jobs that a launcher runs at once, by the names that launchers have for it; 1 where it does not say."""
+    """Return the number of jobs that a launcher runs at once, from its known options; 1 if it has none of them."""
     numbers = [launcher.get(name) for name in ("n", "n_jobs", "array_parallelism")]
     return next((n for n in numbers if isinstance(n, int) and n > 0), 1)
 
 
 def _has(config: DictConfig, key: str) -> bool:
-    """Whether a configuration has a key, or a group of that name."""
+    """Return whether a configuration has a key, or a group of that name."""
     parent, _, name = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     return (isinstance(node, DictConfig) and name in node) or key in config.hydra.runtime.choices

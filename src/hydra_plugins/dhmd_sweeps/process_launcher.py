@@ -1,4 +1,4 @@
-"""``launcher=process``: every job a process of its own, n at once, each with its own GPUs."""
+"""The launcher ``launcher=process``: one process for each job, n at once, each with its own GPUs."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 log = logging.getLogger(__name__)
-GRACE = 10.0  # seconds a job gets to end when the sweep is interrupted
+GRACE = 10.0  # seconds that a job has to end when the sweep is interrupted
 NOT_HANDED_ON = ("hydra.sweep.", "hydra.mode", "hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper", "launcher=")
 
 
 CONFIG: dict[str, Any] = {
     "_target_": "hydra_plugins.dhmd_sweeps.process_launcher.ProcessLauncher",
     "n": 1,  # jobs at once
-    "gpus": None,  # the GPUs to hand out; null: all jobs see all there are
+    "gpus": None,  # indices of the GPUs to assign; null: every job sees all of them
     "gpus_per_job": 1,
-    "threads": None,  # of each job; null: the processor's cores shared among the jobs at once
+    "threads": None,  # threads of each job; null: the processor's cores are shared among the jobs at once
 }
 ConfigStore.instance().store(group="hydra/launcher", name="process", node=CONFIG, provider="dhmd")
 
 
 class ProcessLauncher(Launcher):
-    """Starts ``dhmd train`` once a job.
+    """Launcher that starts ``dhmd train`` for each job.
 
-    A process of its own keeps one job's crash from the others, and is what Lightning's DDP needs: it starts a job's further processes by
-    the command line of the first. When the sweep is interrupted, its jobs are ended; when it is killed, they are, too (on Linux).
+    Separate processes isolate the jobs' crashes from each other, and Lightning's DDP needs them: it starts a job's further processes with
+    the command line of the first. When the sweep is interrupted or (on Linux) killed, its jobs are ended.
 
     Args:
-        n: jobs at once.
-        gpus: indices to hand out; None to leave them alone.
-        gpus_per_job: how many each job gets.
-        threads: of each job.
+        n: number of jobs at once.
+        gpus: indices of the GPUs to assign; None to assign none.
+        gpus_per_job: number of GPUs of each job.
+        threads: number of threads of each job.
 
     Raises:
-        UsageError: numbers out of range, or more jobs at once than GPUs for them.
+        UsageError: a number is out of range, or there are too few GPUs for the jobs at once.
     """
 
     def __init__(self, n: int = 1, gpus: Sequence[int] | None = None, gpus_per_job: int = 1, threads: int | None = None) -> None:
@@ -65,7 +65,7 @@ class ProcessLauncher(Launcher):
         self.threads = threads or max(1, (os.cpu_count() or 1) // n)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what launching needs."""
+        """Store the arguments that launching needs."""
         self.hydra_context, self.config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -118,7 +118,7 @@ class ProcessLauncher(Launcher):
 
 
 def _program() -> list[str]:
-    """The command ``dhmd`` of this interpreter: as a script, so that the working folder is not on the path that modules come from."""
+    """Return the command ``dhmd`` of this interpreter, as a script, so that the working folder is not on the module path."""
     script = Path(sys.executable).with_name("dhmd")
     return [sys.executable, str(script)] if script.is_file() else [sys.executable, "-m", "dhmd.cli"]
 
@@ -131,7 +131,7 @@ class _Running(NamedTuple):
 
 
 def _close(job: _Running, status: int) -> None:
-    """Say in the job's folder what its process could not say itself."""
+    """Write the outcome into the job's folder if its process could not write it."""
     from dhmd.runs.folder import RunFolder
 
     folder = RunFolder(job.folder)

@@ -1,4 +1,4 @@
-"""Hydra's grid sweeper with folders named by overrides: the same command again continues where it was stopped."""
+"""Grid sweeper of Hydra whose folders are named by overrides: the same command, given again, continues where it was stopped."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from omegaconf import DictConfig, open_dict
 log = logging.getLogger(__name__)
 
 
-# a plain mapping: Hydra loads plugins in a way that dataclasses with postponed annotations do not survive
+# a plain mapping: Hydra's way of loading plugins fails for dataclasses with postponed annotations
 CONFIG: dict[str, Any] = {"_target_": "hydra_plugins.dhmd_sweeps.sweeper.Sweeper", "study": None, "params": {}}
 ConfigStore.instance().store(group="hydra/sweeper", name="dhmd", node=CONFIG, provider="dhmd")
 
 
 class Sweeper(BasicSweeper):
-    """Every combination of the values given, each a job in a folder named by what varies.
+    """Sweeper over every combination of the given values, each a job in a folder named by its varying keys.
 
-    Jobs that are finished are skipped, those another process is at are left to it and waited for, all others are launched: half-done ones
-    continue. A failed job stops no other.
+    Finished jobs are skipped, jobs that another process is running are waited for, and all others are launched; interrupted jobs resume.
+    A failed job does not stop the others.
 
     Args:
-        study: name of a file of conf/sweep, None without.
+        study: name of a file of conf/sweep; None without one.
         params: values by key, as on the command line.
     """
 
@@ -40,11 +40,11 @@ class Sweeper(BasicSweeper):
         self.study = study
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Fix the folder of the sweep, then make the launcher."""
+        """Set the folder of the sweep, then create the launcher."""
         from dhmd.sweeps.naming import hydra_flags, sweep_name
 
         overrides = OverridesParser.create(hydra_context.config_loader).parse_overrides([*self._given(), *config.hydra.overrides.task])
-        last = {o.get_key_element(): o for o in overrides}  # the command line's values win over a study's
+        last = {o.get_key_element(): o for o in overrides}  # the command line's values take precedence over a study's
         self.varying = [key for key, o in last.items() if o.is_sweep_override()]
         if not config.hydra.sweep.dir:
             typed = [*self._given(), *config.hydra.overrides.task, *hydra_flags(sys.argv[1:])]
@@ -53,13 +53,13 @@ class Sweeper(BasicSweeper):
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Launch what is left to do.
+        """Launch the jobs that are not finished.
 
         Returns:
             The launcher's results.
 
         Raises:
-            RunError: a job failed; all others had their turn before.
+            RunError: a job failed; all others were run before.
             UsageError: jobs train over several processes, and the launcher cannot start such jobs.
         """
         from dhmd.sweeps.folder import write_sweep
@@ -80,7 +80,7 @@ class Sweeper(BasicSweeper):
         return launched
 
     def _run(self, jobs: Mapping[str, Sequence[str]], folder: Path) -> list[Any]:
-        """Launch what is not finished, each job once, and wait for those that another process is at."""
+        """Launch each unfinished job once, and wait for jobs that another process is running."""
         from dhmd.sweeps.folder import State, job_at
         from dhmd.sweeps.naming import quoted
 
@@ -96,7 +96,7 @@ class Sweeper(BasicSweeper):
                 launched.extend(self._launch(due, folder))
                 tried.update(left)
             elif State.RUNNING in states.values():
-                time.sleep(2)  # another process's, perhaps one that a killed sweep left and that ends without having finished
+                time.sleep(2)  # jobs of another process, perhaps left by a killed sweep, which may end without having finished
             else:
                 return launched
 
@@ -109,10 +109,10 @@ class Sweeper(BasicSweeper):
             raise
 
     def _check(self, job: Path, overrides: list[str]) -> None:
-        """Compose a job: what is wrong with it is told before any begins, and a run that is there must be of this configuration.
+        """Compose a job, so that its errors show before any job begins, and check that an existing run has this configuration.
 
         Raises:
-            UsageError: it is of another.
+            UsageError: an existing run has another configuration.
         """
         from dhmd.config import to_plain
         from dhmd.errors import UsageError
@@ -136,10 +136,10 @@ class Sweeper(BasicSweeper):
 
 
 def refuse_unfinished(folder: Path, jobs: Collection[str]) -> None:
-    """Name the jobs that did not finish.
+    """Raise an error that names the unfinished jobs, if there are any.
 
     Raises:
-        RunError: there are some.
+        RunError: a job did not finish.
     """
     from dhmd.errors import RunError
     from dhmd.sweeps.folder import State, jobs_of
@@ -150,7 +150,9 @@ def refuse_unfinished(folder: Path, jobs: Collection[str]) -> None:
 
 
 def refuse_ddp_in_this_process(config: DictConfig) -> None:
-    """Lightning's DDP starts a job's further processes by the command line, which in this process is that of the whole sweep.
+    """Raise an error if a job would train with Lightning's DDP inside the process of the sweep.
+
+    DDP starts a job's further processes with the command line, which in this process is that of the whole sweep.
 
     Raises:
         UsageError: the launcher would run such a job in this process.

@@ -32,7 +32,7 @@ class Split:
         classification: (N,) int64 or None.
         tokens: (N, 3, T) int32 ids, mask, segments, or None.
         raw_text: N strings, or None where there is no text.
-        groups: by name, N strings each: samples with the same string can be kept together.
+        groups: groupings by name, N strings each: samples with the same string can be kept together.
     """
 
     ids: list[str]
@@ -150,7 +150,7 @@ def check_split(canonical: Canonical, name: str, path: Path, labelled: bool = Tr
         labelled: whether labels are required.
 
     Raises:
-        DataError: as `check_corpus`.
+        DataError: as for `check_corpus`.
     """
     content, keys, notes = canonical.splits[name], canonical.keys, canonical.notes
     for key in ("id", *keys.values()):

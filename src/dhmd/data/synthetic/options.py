@@ -26,7 +26,7 @@ class SyntheticOptions:
         dims: feature width of each modality, in modality order: the language and any others, of the user's naming too.
         lengths: frames of the other modalities where not aligned; by default 3 ``length`` for acoustic, 2 ``length`` for the rest.
         reliability: reliability of each modality, from 0 (shows nothing) to 1 (shows all, nearly without noise).
-        private_weight: what the acoustic private factor adds to the label, in label units a standard deviation.
+        private_weight: contribution of the acoustic private factor to the label, in label units a standard deviation.
         classes: 3 (negative, neutral, positive) or 2 (not positive, positive).
         seed: seed of the corpus; runs with different seeds share one corpus.
     """
