@@ -82,9 +82,7 @@ def test_with_both_a_samples_smoothed_loss_counts_by_the_weight_of_its_class():
     torch.testing.assert_close(TaskLoss(FOUR, class_weights=weights.tolist(), label_smoothing=0.2)(logits, label), expected)
 
 
-@given(
-    st.lists(st.integers(1, 5), min_size=1, max_size=5), st.sampled_from([None, [1.0, 2.0, 0.1, 7.0]]), st.sampled_from([0.0, 0.3])
-)
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=5), st.sampled_from([None, [1.0, 2.0, 0.1, 7.0]]), st.sampled_from([0.0, 0.3]))
 def test_the_validation_loss_is_the_loss_of_all_samples_at_once_however_they_are_batched(sizes, weights, smoothing):
     logits, label = drawn(sum(sizes), 4, seed=len(sizes))
     loss, validation = TaskLoss(FOUR, class_weights=weights, label_smoothing=smoothing), SampleMean()
