@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,12 +17,11 @@ from dhmd.data.layouts import LAYOUTS, layouts
 from dhmd.data.store.reader import Store
 from dhmd.errors import UsageError
 from dhmd.extensions import definitions, described, extensions
-from dhmd.losses import Objective
 from dhmd.models import DecoupledDistillation
 from dhmd.nn.graph_distillation import EdgeWeights
-from dhmd.outputs import Outputs
 from dhmd.training.load import load_network
 from dhmd.training.train import train
+from objectives import objective_of
 
 
 @pytest.fixture
@@ -85,35 +85,6 @@ def test_one_file_under_two_paths_is_loaded_once(extension, tmp_path, monkeypatc
     assert extensions() == (first,)
 
 
-def outputs(n=4):
-    return Outputs(prediction=torch.linspace(-1, 1, n).unsqueeze(1))
-
-
-def test_a_further_term_is_weighted_and_named():
-    label = torch.zeros(4)
-    objective = Objective(
-        weights={"task_fused": 1.0, "own": 0.5}, terms={"own": lambda o, y: (o.prediction.squeeze(1) - y).square().mean()}
-    )
-    terms = objective(outputs(), label)
-    squares = torch.linspace(-1, 1, 4).square().mean()
-    torch.testing.assert_close(terms["own"], squares)
-    torch.testing.assert_close(terms["total"], torch.linspace(-1, 1, 4).abs().mean() + 0.5 * squares)
-
-
-@pytest.mark.parametrize(
-    ("terms", "weights", "said"),
-    [
-        ({"own": lambda o, y: y.sum()}, {}, r"objective.weights.own: not set"),
-        ({"margin": lambda o, y: y.sum()}, {"margin": 1.0}, "a name of its own"),
-        ({"my.term": lambda o, y: y.sum()}, {"my.term": 1.0}, "a name of its own"),
-        ({"own": 3}, {"own": 1.0}, "expected a _target_"),
-    ],
-)
-def test_a_further_term_that_cannot_be(terms, weights, said):
-    with pytest.raises(UsageError, match=said):
-        Objective(weights=weights, terms=terms)
-
-
 LEARNED = """
 import torch
 from torch import nn
@@ -122,7 +93,7 @@ class Learned(nn.Module):
     def __init__(self):
         super().__init__()
         self.target = nn.Parameter(torch.tensor(5.0))
-    def forward(self, outputs, label):
+    def forward(self, outputs, batch):
         return (outputs.prediction.mean() - self.target).square()
 """
 
@@ -131,7 +102,7 @@ def test_parameters_of_a_term_are_trained_and_come_back_with_the_run(extension, 
     file = extension("ext_learned", LEARNED)
     own = ["+objective.terms.own._target_=ext_learned.Learned", "+objective.weights.own=0.1", "trainer.max_epochs=1"]
     run = train(tiny(tmp_path / "run", *own)).run_dir
-    target = load_network(run).module.objective.further["own"].target
+    target = load_network(run).module.objective.terms["own"].target
     assert target.item() != 5.0
     recorded = json.loads((run / "environment.json").read_text())["extensions"]["ext_learned"]
     assert recorded == described()["ext_learned"]
@@ -202,7 +173,7 @@ def test_stages_of_ones_own_stand_where_the_suites_would():
     torch.testing.assert_close(found.heterogeneous.sequences["vision"], found.decoupled.private["vision"])
     assert found.homogeneous.edges.pairs == (("language", "vision"), ("vision", "language"))
     weights = {"task_fused": 1.0, "reconstruction": 1.0, "homogeneous_logit": 1.0}
-    terms = Objective(weights=weights)(found, torch.zeros(3))
+    terms = objective_of(SPEC, network=network, weights=weights)(found, replace(batch(), label=torch.zeros(3)))
     assert terms["reconstruction"] == 0
     terms["total"].backward()
     assert {"graph_units", "network"} & set(network.parameter_groups())

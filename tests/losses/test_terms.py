@@ -12,7 +12,6 @@ from dhmd.losses.decoupling import cosine, cycle_loss, orthogonality_loss, recon
 from dhmd.losses.graph_distillation import imitation_loss, regularity_loss, repulsion_loss
 from dhmd.losses.margin import margin_loss
 from dhmd.losses.matching import code_divergence_loss, infonce_loss
-from dhmd.losses.task import task_loss
 
 PAIRS = edge_pairs(MODALITIES)
 
@@ -55,16 +54,6 @@ def test_margin_loss_without_a_negative_is_zero_and_differentiable():
     loss.backward()
     assert loss.item() == 0
     assert all(x.grad.eq(0).all() for x in vectors.values())
-
-
-def test_task_losses():
-    label = torch.tensor([0.0, 1.0])
-    assert task_loss(torch.tensor([[1.0], [3.0]]), label, "regression").item() == 1.5
-    logit = torch.tensor([[0.3], [-0.2]])
-    expected = -(math.log(1 - 1 / (1 + math.exp(-0.3))) + math.log(1 / (1 + math.exp(0.2)))) / 2
-    assert task_loss(logit, label, "binary").item() == pytest.approx(expected)
-    assert task_loss(torch.zeros(2, 4), torch.tensor([3, 0]), "multiclass").item() == pytest.approx(math.log(4))
-    assert task_loss(logit, label, "regression", "none").tolist() == pytest.approx([0.3, 1.2])
 
 
 def test_reconstruction_and_cycle_are_mean_squared_errors_over_real_frames():

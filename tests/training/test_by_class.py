@@ -6,11 +6,12 @@ import torch
 
 from dhmd.batch import FeatureSpec
 from dhmd.evaluation.metrics import sentiment_class
-from dhmd.outputs import Edges, Outputs, Space
+from dhmd.models import DecoupledOutputs, Space
+from dhmd.outputs import Edges, Outputs
 from dhmd.training.averages import EpochMeans
 from dhmd.training.build import whole_split
 from dhmd.training.by_class import ByClass
-from dhmd.training.inference import collect
+from dhmd.training.inference import predict_split
 from dhmd.training.load import load_run
 from dhmd.training.train import train
 
@@ -24,7 +25,7 @@ def outputs(activations, weights):
     space = Space(
         sequences={}, pooled={}, activations=activations, edges=Edges(pairs=pairs, weights=weights, distillation=weights, prior=None)
     )
-    return Outputs(prediction=torch.zeros(len(weights), 1), homogeneous=space)
+    return DecoupledOutputs(prediction=torch.zeros(len(weights), 1), homogeneous=space)
 
 
 def test_means_of_each_class_over_uneven_batches():
@@ -34,7 +35,7 @@ def test_means_of_each_class_over_uneven_batches():
     found, means = ByClass(spec()), EpochMeans()
     for rows in (slice(0, 4), slice(4, 7)):
         part = outputs({"language": torch.from_numpy(a[rows])}, torch.from_numpy(w[rows]))
-        means.update(found.parts(part, torch.from_numpy(label[rows])), len(label[rows]))
+        means.update(found.parts(part.arrays(), torch.from_numpy(label[rows])), len(label[rows]))
     found.add(means.compute())
     arrays = found.arrays()
     assert arrays["training/classes"].tolist() == [-3, -2, -1, 0, 1, 2, 3]
@@ -49,7 +50,7 @@ def test_means_of_each_class_over_uneven_batches():
 def test_classes_of_a_task_and_a_network_without_stages():
     assert ByClass(spec("multiclass", 4)).classes == [0, 1, 2, 3]
     assert ByClass(spec("binary")).classes == [0, 1]
-    assert ByClass(spec()).parts(Outputs(prediction=torch.zeros(2, 1)), torch.zeros(2)) == {}
+    assert ByClass(spec()).parts(Outputs(prediction=torch.zeros(2, 1)).arrays(), torch.zeros(2)) == {}
     assert ByClass(spec()).arrays() == {}
 
 
@@ -57,7 +58,7 @@ def test_the_state_continues():
     one, other = ByClass(spec()), ByClass(spec())
     for _ in range(2):
         means = EpochMeans()
-        means.update(one.parts(outputs({"language": torch.rand(3, 5)}, torch.rand(3, 2)), torch.tensor([0.0, 1.0, 1.0])), 3)
+        means.update(one.parts(outputs({"language": torch.rand(3, 5)}, torch.rand(3, 2)).arrays(), torch.tensor([0.0, 1.0, 1.0])), 3)
         one.add(means.compute())
     other.restore(one.state())
     for name, array in one.arrays().items():
@@ -67,9 +68,8 @@ def test_the_state_continues():
 def test_a_run_records_what_its_best_epoch_shows_on_validation(tiny, tmp_path, no_figures):
     run_dir = train(tiny(tmp_path / "run", "trainer.max_epochs=2")).run_dir
     run = load_run(run_dir)
-    valid = collect(
-        run.network, whole_split(run.data, "valid"), run.data.ids("valid"), "regression", run.module.optimisation.validation_loss
-    )
+    module, batches = run.module, whole_split(run.data, "valid")
+    valid = predict_split(run.network, batches, run.data.ids("valid"), module.objective.task, module.optimisation.validation_loss)
     best = torch.load(run_dir / "checkpoints" / "best.ckpt", weights_only=True)["epoch"]
     with h5py.File(run_dir / "record.h5") as file:
         classes, share = file["training/classes"][()], file["training/class_share"][()]

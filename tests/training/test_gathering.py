@@ -13,20 +13,23 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from dhmd.batch import FeatureBatch, FeatureSpec
-from dhmd.losses import Objective
-from dhmd.losses.objective import KEYS
 from dhmd.models import DecoupledDistillation
 from dhmd.outputs import Outputs
 from dhmd.training.distributed import Gathering
+from objectives import objective_of
 from tiny_runs import DICTIONARIES, TINY
 
 LENGTHS = {"language": 6, "vision": 9, "acoustic": 8}
 SPEC = FeatureSpec(dims={"language": 5, "vision": 4, "acoustic": 3}, lengths=LENGTHS, aligned=False)
 CASES = {
-    "preset": {},
-    "authors": {"orthogonality_axis": "batch", "heterogeneous_representation": "repel_mean"},
-    "infonce": {"matching": "infonce", "heterogeneous_representation": "imitate"},
-    "code_kl": {"matching": "code_kl"},
+    "preset": [],
+    "authors": ["terms.orthogonality.axis=batch", "terms.heterogeneous_representation.kind=repel_mean"],
+    "infonce": [
+        "terms.homogeneous_matching.loss=infonce",
+        "terms.heterogeneous_matching.loss=infonce",
+        "terms.heterogeneous_representation.kind=imitate",
+    ],
+    "code_kl": ["terms.homogeneous_matching.loss=code_kl", "terms.heterogeneous_matching.loss=code_kl"],
 }
 
 
@@ -37,8 +40,10 @@ def network():
     return DecoupledDistillation(SPEC, **sizes, summary="pool", decoupling={}, homogeneous=space, heterogeneous=space).double()
 
 
-def objective(options):
-    return Objective(weights=dict.fromkeys(KEYS, 1.0), **options).double()
+def objective(options, net):
+    changes = [f"objective.{option}" for option in options]
+    weights = dict.fromkeys(objective_of(SPEC).weights, 1.0)
+    return objective_of(SPEC, *changes, network=net, weights=weights).double()
 
 
 def samples(rows):
@@ -50,14 +55,15 @@ def samples(rows):
     masks = {m: torch.from_numpy(r[rows]) for m, r in real.items()}
     doubles = {m: torch.from_numpy(np.where(real[m][..., None], x, 0)[rows]) for m, x in features.items()}
     label = torch.tensor([-3.0, -1.2, 0.0, 0.4, 2.0, 2.6, -0.6], dtype=torch.float64)[rows]
-    return replace(batch, features=doubles, masks=masks), label
+    return replace(batch, features=doubles, masks=masks, label=label)
 
 
 def gradients(case, rows):
     """Terms and gradients on these rows, averaged over processes as DDP does."""
-    net, terms_of = network(), objective(CASES[case])
-    batch, label = samples(rows)
-    terms = terms_of(*Gathering().whole(net(batch), label))
+    net = network()
+    terms_of = objective(CASES[case], net)
+    batch = samples(rows)
+    terms = terms_of(*Gathering().whole(net(batch), batch))
     terms["total"].backward()
     found = {n: p.grad.clone() for m in (net, terms_of) for n, p in m.named_parameters() if p.grad is not None}
     if dist.is_initialized():
@@ -89,13 +95,24 @@ def test_two_processes_have_the_losses_and_gradients_of_one(case, tmp_path, free
             torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
 
 
+def counted(n, frames, first):
+    """A batch of n samples of so many frames, numbered from ``first`` on, with tokens."""
+    index = first + torch.arange(n)
+    features = {"language": torch.ones(n, frames, 2) * index[:, None, None]}
+    masks = {"language": torch.ones(n, frames, dtype=torch.bool)}
+    return FeatureBatch(features, masks, label=torch.arange(n).float(), tokens=torch.zeros(n, 3, 4, dtype=torch.long), index=index)
+
+
 def uneven(rank, port, folder, batches):
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     dist.init_process_group("gloo", rank=rank, world_size=2)
     gathering, seen = Gathering(), []
     for n in batches[rank]:
-        outputs, label = gathering.whole(Outputs(prediction=torch.full((n, 1), float(rank))), torch.arange(n).float())
-        seen.append((outputs.prediction.flatten().tolist(), label.tolist()))
+        outputs, batch = gathering.whole(Outputs(prediction=torch.full((n, 1), float(rank))), counted(n, 2 + rank, 10 * rank))
+        masks = batch.masks["language"]
+        assert batch.tokens is None
+        assert torch.equal(batch.features["language"], (batch.index[:, None, None] * masks[..., None]).expand(-1, -1, 2).float())
+        seen.append((outputs.prediction.flatten().tolist(), batch.labels.tolist(), batch.index.tolist(), masks.sum(dim=1).tolist()))
     gathering.finish()
     torch.save(seen, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
@@ -105,14 +122,20 @@ def uneven(rank, port, folder, batches):
 def test_a_process_with_fewer_validation_batches_takes_part_with_none(tmp_path, free_port):
     mp.spawn(uneven, (free_port, str(tmp_path), ([2, 2, 1], [2])), nprocs=2)
     first, second = torch.load(tmp_path / "0.pt"), torch.load(tmp_path / "1.pt")
-    assert first == [([0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0]), ([0.0, 0.0], [0.0, 1.0]), ([0.0], [0.0])]
+    assert first == [
+        ([0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0], [0, 1, 10, 11], [2, 2, 3, 3]),
+        ([0.0, 0.0], [0.0, 1.0], [0, 1], [2, 2]),
+        ([0.0], [0.0], [0], [2]),
+    ]
     assert second == first[:1]
 
 
 def test_one_process_changes_nothing():
-    outputs, label = Outputs(prediction=torch.zeros(2, 1)), torch.zeros(2)
+    outputs, batch = Outputs(prediction=torch.zeros(2, 1)), counted(2, 3, 0)
     gathering = Gathering()
-    assert gathering.whole(outputs, label) == (outputs, label)
+    found = gathering.whole(outputs, batch)
+    assert found[0] is outputs
+    assert found[1] is batch
     gathering.finish()
 
 
