@@ -1,5 +1,6 @@
 """The one door between a configuration and code."""
 
+import re
 import sys
 
 import pytest
@@ -7,7 +8,7 @@ from omegaconf import OmegaConf
 
 from dhmd.app import compose
 from dhmd.batch import FeatureSpec
-from dhmd.config import TARGETS, closest, conf_dir, instantiate, to_plain
+from dhmd.config import TARGETS, _locate, closest, conf_dir, instantiate, to_plain
 from dhmd.config_guard import PLUGINS, refuse_foreign
 from dhmd.errors import UsageError
 from dhmd.training.accumulation import MeanAccumulation
@@ -93,13 +94,10 @@ def test_the_folder_of_configs_is_found():
 
 
 def test_every_target_in_conf_is_listed_and_every_listed_one_exists():
-    used = set()
-    for file in conf_dir().rglob("*.yaml"):
-        for line in file.read_text().splitlines():
-            key, _, value = line.strip().partition(":")
-            if key == "_target_":
-                used.add(value.split("#")[0].strip())
-    assert used <= {*TARGETS, *PLUGINS["hydra.sweeper"]}
+    used = {name for file in conf_dir().rglob("*.yaml") for name in re.findall(r"_target_: ([\w.]+)", file.read_text())}
+    assert "dhmd.losses.PredictionLoss" in used
+    for target in used - {*TARGETS, *PLUGINS["hydra.sweeper"]}:
+        assert callable(_locate(target, "")), target
     for target in TARGETS:
         module, _, name = target.rpartition(".")
         assert hasattr(__import__(module, fromlist=[name]), name), target
@@ -116,7 +114,7 @@ def test_the_authors_model_brings_its_objective_and_optimisation():
     cfg = compose(["model=dmd_authors", "run_dir=x"])
     assert cfg.optimisation.accumulation._target_.endswith("SumAccumulation")
     assert cfg.optimisation.validation_loss._target_.endswith("RoundedBatchMean")
-    assert cfg.objective.orthogonality_axis == "batch"
+    assert cfg.objective.terms.orthogonality.axis == "batch"
     assert compose(["model=dmd_authors", "optimisation=default", "run_dir=x"]).optimisation.accumulation._target_ == MEAN
 
 

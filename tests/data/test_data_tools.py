@@ -23,9 +23,9 @@ from dhmd.data.cli import SIZE_NAMES, add_verbs
 from dhmd.data.convert import open_or_convert
 from dhmd.data.progress import progress, silent
 from dhmd.data.store.reader import Store
+from dhmd.data.synthetic import generator as synthetic
 from dhmd.data.synthetic.files import SIZES, synthesise
 from dhmd.data.synthetic.generator import SyntheticOptions, generate
-from dhmd.data.synthetic.generator import generator as synthetic
 from dhmd.data.tools.inspection import inspect_file
 from dhmd.data.tools.verification import verify_store
 from dhmd.errors import DataError, UsageError

@@ -9,7 +9,7 @@ from dhmd.errors import DataError
 from dhmd.interop import dmd_from_authors
 from dhmd.interop.dmd import LETTERS, _names
 from dhmd.models import DecoupledDistillation
-from dhmd.models.options import DecouplingOptions
+from dhmd.models.dmd.options import DecouplingOptions
 
 MOSEI_UNALIGNED = {"dims": {"language": 24, "vision": 35, "acoustic": 74}, "lengths": {"language": 50, "vision": 375, "acoustic": 500}}
 

@@ -38,9 +38,9 @@ def imported(tmp_path_factory):
 
 
 def test_evaluating_the_run_gives_the_authors_outputs(imported, tmp_path):
-    found = evaluate(imported, "test", feature_file(tmp_path)).collected
+    found = evaluate(imported, "test", feature_file(tmp_path)).predictions
     np.testing.assert_allclose(found.prediction, REFERENCE["out.output_logit"], rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(found.unimodal["homogeneous_vision"], REFERENCE["out.logits_v_homo"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.heads["homogeneous_vision"], REFERENCE["out.logits_v_homo"], rtol=1e-4, atol=1e-5)
 
 
 def test_what_lies_in_the_folder(imported):
@@ -65,7 +65,7 @@ def test_wrapped_checkpoints_are_the_same(imported, tmp_path):
 
 def test_a_list_of_three_brings_the_units(tmp_path):
     run = import_dmd(save(tmp_path, [as_saved(), *UNITS]), tmp_path / "run", heads=3, data=feature_file(tmp_path))
-    edges = evaluate(run).collected.edges
+    edges = evaluate(run).predictions.edges
     for space, short in (("homogeneous", "homo"), ("heterogeneous", "hetero")):
         np.testing.assert_allclose(edges[space].weights.T, REFERENCE[f"edges_{short}"], rtol=1e-4, atol=1e-6)
     description = json.loads((run / "data.json").read_text())

@@ -15,7 +15,8 @@ from dhmd.batch import FeatureSpec, edge_pairs, name_fault
 from dhmd.config import instantiate, to_plain
 from dhmd.errors import UsageError
 from dhmd.models import DecoupledDistillation, TextOnly
-from dhmd.models.per_modality import by_modality, prior_of
+from dhmd.models.dmd.options import prior_of
+from dhmd.models.per_modality import by_modality
 from dhmd.nn.graph_distillation import edge_prior, prior_of_text
 
 FOUR = ("language", "vision", "acoustic", "gesture")
