@@ -138,3 +138,40 @@ def test_a_stop_in_mid_epoch_resumes_exactly_under_lightning(workers: int, tmp_p
 def test_rows_are_plain_integers() -> None:
     assert all(type(row) is int for row in RowSampler(Rows(3), True, 0))
     assert np.array(list(RowSampler(Rows(3), False, 0))).tolist() == [0, 1, 2]
+
+
+@given(st.integers(2, 20), st.integers(2, 5), st.integers(1, 3), st.integers(0, 40), st.integers(1, 3))
+@settings(deadline=None)
+def test_several_passes_have_orders_of_their_own_and_continue(n: int, batch_size: int, passes: int, stop: int, smallest: int) -> None:
+    def made() -> FeatureLoader:
+        return FeatureLoader.over(Rows(n), batch_size, True, 1, 0, passes, smallest)
+
+    smallest = min(smallest, batch_size)
+    whole = made()
+    expected = rows_of(whole)
+    each = len(expected) // passes
+    assert len(whole) == len(expected) == passes * each
+    for k in range(passes):
+        assert sorted(r for batch in expected[k * each : (k + 1) * each] for r in batch) == list(range(n))
+    assert all(len(batch) >= min(smallest, n, batch_size) for batch in expected)
+    batches = iter(first := made())
+    done = [next(batches).index.tolist() for _ in range(min(stop, len(expected)))]
+    second = made()
+    second.load_state_dict(first.state_dict())
+    if len(done) < len(expected):
+        assert done + rows_of(second) == expected
+
+
+def test_the_first_pass_is_the_order_of_a_single_one_and_the_others_differ() -> None:
+    one, two = rows_of(loader(20, 4)), rows_of(FeatureLoader.over(Rows(20), 4, True, 1, 0, passes=2))
+    assert two[:5] == one
+    assert two[5:] != one
+
+
+@pytest.mark.parametrize(
+    ("n", "smallest", "sizes"), [(10, 1, [3, 3, 3, 1]), (10, 2, [3, 3, 4]), (11, 2, [3, 3, 3, 2]), (2, 3, [2]), (9, 3, [3] * 3)]
+)
+def test_a_small_remainder_joins_the_batch_before(n: int, smallest: int, sizes: list[int]) -> None:
+    made = FeatureLoader.over(Rows(n), 3, False, 1, 0, smallest=smallest)
+    assert [len(batch) for batch in rows_of(made)] == sizes
+    assert len(made) == len(sizes)
