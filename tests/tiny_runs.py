@@ -36,7 +36,7 @@ def tiny(corpus):
     """The configuration of a tiny run in a folder, with further overrides."""
 
     def configure(run_dir, *overrides, model="dhmd"):
-        sizes = [*TINY, *(DICTIONARIES if model == "dhmd" else [])] if model != "text_only" else TINY[:6] + TINY[10:]
+        sizes = [*TINY, *(DICTIONARIES if model == "dhmd" else [])] if model.startswith(("dmd", "dhmd")) else TINY[:6] + TINY[10:]
         return compose([f"model={model}", *sizes, f"data.cache_dir={corpus}", f"run_dir={run_dir}", *overrides])
 
     return configure

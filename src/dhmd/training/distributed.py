@@ -57,19 +57,38 @@ class Gathering:
 
 
 class _AllGather(torch.autograd.Function):
-    """Autograd function that gathers tensors (B, F) of all processes and sums the gradients that they send back."""
+    """Gather tensors (B, ...) of all processes, one after the other; the gradient is the sum of what all processes send back.
+
+    A tensor that the loss does not depend on gets no gradient, rather than one of zeros, so that its parameters are left alone by
+    optimizers that decay weights, as they are with one process.
+    """
 
     @staticmethod
-    def forward(ctx: Any, own: Tensor) -> tuple[Tensor, ...]:
-        parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, own.contiguous())
-        return tuple(parts)
+    def forward(ctx: Any, sizes: list[int], *own: Tensor) -> tuple[Tensor, ...]:
+        ctx.set_materialize_grads(False)
+        ctx.sizes = sizes
+        rows = torch.cat([x.reshape(len(x), _width(x)).float() for x in own], dim=1)
+        rows = nn.functional.pad(rows, (0, 0, 0, max(sizes) - len(rows)))
+        parts = [torch.empty_like(rows) for _ in sizes]
+        dist.all_gather(parts, rows)
+        together = torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+        columns = torch.split(together, [_width(x) for x in own], dim=1)
+        found = [c.reshape(len(together), *x.shape[1:]).to(x.dtype).contiguous() for c, x in zip(columns, own, strict=True)]
+        ctx.mark_non_differentiable(*(x for x in found if not x.is_floating_point()))
+        return tuple(found)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        together = torch.stack(gradients)
-        dist.all_reduce(together)
-        return together[dist.get_rank()]
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        used = {i: g for i, g in enumerate(gradients) if g is not None and ctx.needs_input_grad[i + 1]}
+        found: list[Tensor | None] = [None] * len(gradients)
+        if used:  # by the same loss in all processes
+            together = torch.cat([g.reshape(len(g), _width(g)).float() for g in used.values()], dim=1)
+            dist.all_reduce(together)
+            own = torch.split(together, ctx.sizes)[dist.get_rank()]
+            columns = torch.split(own, [_width(g) for g in used.values()], dim=1)
+            for (i, g), column in zip(used.items(), columns, strict=True):
+                found[i] = column.reshape(len(own), *g.shape[1:]).to(g.dtype)
+        return None, *found
 
 
 def _several() -> bool:
@@ -80,7 +99,7 @@ def _gathered(own: Whole, size: int, more: bool) -> tuple[Whole, bool]:
     """Return the gathered outputs and batch, and whether any process has ``more``."""
     leaves: list[Tensor] = []
     for part in own:
-        map_samples(part, leaves.append)
+        map_samples(part, lambda x: leaves.append(x) or x)  # type: ignore[func-returns-value]
     times = [x.shape[1] for x in leaves if _timed(x)]
     device = leaves[0].device
     mine = torch.tensor([int(more), size, *times], device=device)
@@ -91,12 +110,7 @@ def _gathered(own: Whole, size: int, more: bool) -> tuple[Whole, bool]:
         return own, False
     longest = iter([max(column) for column in zip(*(row[2:] for row in table), strict=True)])
     leaves = [_longer(x, next(longest)) if _timed(x) else x for x in leaves]
-    rows = torch.cat([x.reshape(size, _width(x)).float() for x in leaves], dim=1)
-    most = max(row[1] for row in table)
-    parts: tuple[Tensor, ...] = _AllGather.apply(nn.functional.pad(rows, (0, 0, 0, most - len(rows))))  # type: ignore[no-untyped-call]
-    together = torch.cat([part[: row[1]] for part, row in zip(parts, table, strict=True)])
-    columns = torch.split(together, [_width(x) for x in leaves], dim=1)
-    found = iter([c.reshape(len(together), *x.shape[1:]).to(x.dtype) for c, x in zip(columns, leaves, strict=True)])
+    found = iter(_AllGather.apply([row[1] for row in table], *leaves))  # type: ignore[no-untyped-call]
     outputs, batch = (map_samples(part, lambda _: next(found)) for part in own)
     return (outputs, batch), True
 

@@ -59,7 +59,7 @@ class DecoupledDistillation(Network):
     }
     source: ClassVar[Citation] = Citation(
         "Li, Wang and Cui, Decoupled Multimodal Distilling for Emotion Recognition, CVPR 2023; Li et al., DHMD, TPAMI 2026",
-        "mdswyz/DMD",
+        "mdswyz/DMD@516d4e1",
     )
 
     def __init__(
