@@ -65,7 +65,7 @@ TARGETS = frozenset(
 )
 """Exact names of everything in the suite's data and training, in Lightning and in torch that a config may build."""
 
-OPEN_PACKAGES = ("dhmd.models", "dhmd.baselines", "dhmd.conversation", "dhmd.losses")
+OPEN_PACKAGES = ("dhmd.models", "dhmd.baselines", "dhmd.losses")
 """Packages of the suite whose public classes and functions a config may build, each by the name of its module or of the package."""
 
 

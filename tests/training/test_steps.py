@@ -96,6 +96,26 @@ def test_an_epoch_that_max_steps_ends_is_validated(steps, rows, tiny, tmp_path, 
     assert float(best["validation/loss"]) == pytest.approx(result.metrics["selection"]["value"], rel=1e-6)
 
 
+def test_a_schedule_by_step_is_resumed_inside_an_epoch(tiny, tmp_path, no_figures, monkeypatch):
+    options = ("optimisation/scheduler=warmup_cosine", "optimisation.interval=step", ONE_BATCH_A_STEP, "trainer.max_epochs=2")
+    options = (*options, "callbacks.checkpoints.every_n_batches=1")
+    train(tiny(tmp_path / "whole", *options))
+    module = load_network(tmp_path / "whole").module.__class__
+    start = module.on_train_batch_start
+
+    def stop(self, data, batch_idx):
+        if self.current_epoch == 1 and batch_idx == 3:
+            raise KeyboardInterrupt
+        start(self, data, batch_idx)
+
+    monkeypatch.setattr(module, "on_train_batch_start", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(tmp_path / "stopped", *options))
+    monkeypatch.setattr(module, "on_train_batch_start", start)
+    train(tiny(tmp_path / "stopped", *options, "resume=true"))
+    assert history(tmp_path / "stopped") == history(tmp_path / "whole")
+
+
 def test_rates_follow_a_warm_up_by_step(tiny, tmp_path, no_figures):
     options = ("optimisation/optimizer=adamw", "optimisation/scheduler=warmup_linear", "optimisation.interval=step")
     train(tiny(tmp_path / "run", *options, "optimisation.scheduler.warmup=0.25", ONE_BATCH_A_STEP, "trainer.max_epochs=2"))

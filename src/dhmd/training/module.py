@@ -257,16 +257,17 @@ class MultimodalModule(pl.LightningModule):
         Raises:
             UsageError: the training has no such length.
         """
-        epochs, steps = self.trainer.max_epochs, self.trainer.max_steps
-        if self.optimisation.interval == "step" and steps > 0:
-            return steps
-        if epochs is None or epochs < 0:
+        trainer, stages = self.trainer, self.step.stages
+        if self.optimisation.interval == "step" and trainer.max_steps > 0:
+            return trainer.max_steps // stages  # they are counted over all optimizers
+        if trainer.max_epochs is None or trainer.max_epochs < 0:
             raise UsageError("optimisation.scheduler: it needs the length of training; set trainer.max_epochs")
         if self.optimisation.interval == "epoch":
-            return epochs
-        self.trainer.fit_loop.setup_data()
-        batches = int(self.trainer.num_training_batches) // self.step.stages
-        return max(1, self.optimisation.accumulation.steps(batches)) * epochs
+            return trainer.max_epochs
+        # a loader of its own: that of training must not be made before its state is restored
+        batches, limit = len(trainer.datamodule.train_dataloader()), trainer.limit_train_batches  # type: ignore[attr-defined]
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        return max(1, self.optimisation.accumulation.steps(batches // stages)) * trainer.max_epochs
 
     @property
     def _optimizers(self) -> list[LightningOptimizer]:
