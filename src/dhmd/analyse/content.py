@@ -145,7 +145,8 @@ def _absent(found: Analysed) -> dict[str, str]:
     for space in SPACES:
         edges, training = record.edges.get(space), record.training
         if edges is None and space not in record.activations and space not in record.embeddings:
-            absent[f"the {space} space"] = "the network has none"
+            if not set(record.embeddings) - set(SPACES):  # a network with other spaces is none of decoupled distillation
+                absent[f"the {space} space"] = "the network has none"
             continue
         if edges is None:
             absent[f"edges, {space}"] = "the network has no graph distillation unit there"

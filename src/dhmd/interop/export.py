@@ -119,7 +119,8 @@ def export(run: str | Path, output: str | Path, format: Format) -> Exported:
 
 def _trace(predictor: Predictor, deployed: Deployed, inputs: Tensors) -> ExportedProgram:
     free = {name: {i: Dim.DYNAMIC for i, n in enumerate(_shape(predictor, name, x)) if isinstance(n, str)} for name, x in inputs.items()}
-    return torch.export.export(deployed, (inputs,), dynamic_shapes=(free,), strict=False)
+    with _quiet():
+        return torch.export.export(deployed, (inputs,), dynamic_shapes=(free,), strict=False)
 
 
 def _shape(predictor: Predictor, name: str, x: Tensor) -> tuple[int | str, ...]:
@@ -211,15 +212,17 @@ def _simplify(model: Any) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence the exporter's messages about its own steps."""
-    logger = logging.getLogger("onnxscript")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("onnxscript", "torch.onnx")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 WRITERS: Mapping[str, Callable[[ExportedProgram, Mapping[str, Any], list[str]], tuple[bytes, Callable[[Tensors], Tensors]]]] = {

@@ -139,7 +139,7 @@ def _heads(answer: Answer) -> Figure | None:
 
 
 def _activations(answer: Answer, groups: Sequence[Group]) -> Figure | None:
-    group = next((g for g in in_detail(groups) if any(v.group is g for v in answer.values)), None)
+    group = next((g for g in in_detail(groups) if any(v.group is g and v.where[1] == "activations" for v in answer.values)), None)
     if group is None:
         return None
     sources = (

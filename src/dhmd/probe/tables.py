@@ -46,16 +46,21 @@ def caption(groups: Sequence[Group]) -> str:
     return f"Test split of the embedded corpus {names} (synthetic data); {seeds} a row; {numbers}."
 
 
+def _sources(answer: Answer, group: Group) -> dict[str, str]:
+    """Return the columns that show a group: both parts of its decoupling or, for a network without one, what enters its fusion."""
+    of = dict.fromkeys(v.where[2] for v in answer.values if v.group is group)
+    if any(name.startswith("part ") for name in of):
+        what, shown = " part", {space: f"part {space}" for space in SPACES}
+    else:
+        what, shown = "", {name.removeprefix("pooled "): name for name in of if name.startswith("pooled ") and "selectivity" not in name}
+    after = {f"{space}{what}": name for space, name in shown.items()}
+    return after | {f"before training: {space}": f"untrained {name}" for space, name in shown.items()} | {"features": "features"}
+
+
 def _readability(answer: Answer, groups: Sequence[Group]) -> list[str]:
-    sources = {
-        "homogeneous part": "part homogeneous",
-        "heterogeneous part": "part heterogeneous",
-        "before training: homogeneous": "untrained part homogeneous",
-        "before training: heterogeneous": "untrained part heterogeneous",
-        "features": "features",
-    }
     tables = []
     for group in in_detail(groups):
+        sources = _sources(answer, group)
         for measure, says in (
             ("read", "R², out of fold, of a linear reader of each modality"),
             ("content", "Share of each modality's own variance that lies with what was planted"),
@@ -147,11 +152,12 @@ def about_edges(answer: Answer, group: Group) -> bool:
 
 def _heads(answer: Answer, groups: Sequence[Group]) -> list[str]:
     metrics = _metrics(v.where[2] for v in answer.values)
+    spaces = dict.fromkeys((*SPACES, *(v.where[0] for v in answer.values)))
     tables = []
     rows = [
         [f"`{g.name}`", space, m, *(_of(answer, g, space, m, key, written=_metric(key)) for key in metrics)]
         for g in in_detail(groups)
-        for space in SPACES
+        for space in spaces
         for m in (*g.reliability, WEAK)
         if any(answer.value(g, space, m, key) for key in metrics)
     ]
