@@ -28,7 +28,7 @@ SECTIONS: dict[str, ModuleType] = {
     "start": start,
 }
 MARKER = "bench"
-DOCUMENTS = {ROOT / "README.md": ("steps", "lengths"), ROOT / "docs" / "performance.md": tuple(SECTIONS)}
+DOCUMENTS = {ROOT / "docs" / "performance.md": tuple(SECTIONS)}
 """Sections whose tables are in each document, between ``<!-- bench:NAME -->`` and ``<!-- /bench:NAME -->``."""
 
 

@@ -52,12 +52,13 @@ def filled(app: Sphinx, name: str, source: list[str]) -> None:
         source[0] += cli_reference.markdown()
 
 
-def letters(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
-    """``width: d.`` is a size and not the fourth item of a list."""
-    lines[:] = [re.sub(r"^(\s+\w+: )([A-Za-z])\.$", r"\1``\2``.", line) for line in lines]
+def plain_text(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """Docstrings mean what they show: ``width: d.`` is a size and not the fourth item of a list, and bars are those of a norm."""
+    sizes = [re.sub(r"^(\s+\w+: )([A-Za-z])\.$", r"\1``\2``.", line) for line in lines]
+    lines[:] = [re.sub(r"(``.*?``|`.*?`)|\|", lambda found: found[1] or r"\|", line) for line in sizes]
 
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("source-read", filled)
-    app.connect("autodoc-process-docstring", letters, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", plain_text, priority=400)  # before napoleon

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from dhmd.prediction.predictor import Predictor, load
     from dhmd.prediction.result import Prediction
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["FeatureBatch", "FeatureSpec", "Prediction", "Predictor", "__version__", "load"]
 
 _HOME = {

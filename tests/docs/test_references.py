@@ -15,7 +15,9 @@ from dhmd.app import compose
 CONF = ROOT / "conf"
 GROUPS = sorted(p.name for p in CONF.iterdir() if p.is_dir())
 LINKED = [*PAGES, *sorted((DOCS / "api").glob("*.md"))]
-INCLUDES = {"index.md": ROOT / "README.md", "changelog.md": ROOT / "CHANGELOG.md"}
+INCLUDES = {DOCS / "index.md": ROOT / "README.md", DOCS / "changelog.md": ROOT / "CHANGELOG.md"}
+FOLDERS = ("api", "baselines")
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 OF_NO_FILE = {"..."}  # choices that stand for any
 
 
@@ -54,12 +56,12 @@ def test_links_lead_somewhere(page):
             continue
         target = (page.parent / path).resolve() if path else page
         assert target.is_file(), f"{link}: no such file"
-        assert target.name not in INCLUDES, f"{link}: a repository's page of it is empty; link to {INCLUDES[target.name].name}"
+        assert target not in INCLUDES, f"{link}: a repository's page of it is empty; link to {INCLUDES[target].name}"
         if anchor:
             assert anchor in anchors(target), f"{link}: no such heading; there are {', '.join(anchors(target))}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_paths_in_prose_exist(page):
     made = {m[1] for block in blocks(page) if (m := FILE.match(block.text))}
     for span in re.findall(r"`([^`\s]+)`", "\n".join(prose(page))):
@@ -67,7 +69,7 @@ def test_paths_in_prose_exist(page):
             assert (ROOT / span).exists(), f"`{span}`: no such file or folder"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_choices_of_the_configuration_exist(page):
     text = page.read_text(encoding="utf-8")
     for wrong in (c.text for b in blocks(page) if b.language == "console" for c in commands(b) if "dhmd: " in c.expected):
@@ -94,6 +96,7 @@ def keys():
         ["model=dhmd"],
         ["model=dmd_authors"],
         ["model=text_only", "text_encoder=bert"],
+        *([f"model={name}"] for name in ("misa", "self_mm", "mmim")),
         ["experiment=minilm"],
     ):
         found |= set(below(compose([*overrides, "run_dir=."])))
@@ -108,7 +111,7 @@ def below(node, path=""):
             yield from below(child, f"{path}{name}.")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_keys_of_the_configuration_exist(page):
     text = page.read_text(encoding="utf-8")
     for key in re.findall(r"(?<![\w.+-])((?:model|data|objective|optimisation|trainer|callbacks|text_encoder)(?:\.[a-z_]+)+)=", text):
@@ -118,7 +121,11 @@ def test_keys_of_the_configuration_exist(page):
 def test_every_page_has_its_place_in_the_site():
     index = (DOCS / "index.md").read_text(encoding="utf-8")
     entries = re.findall(r"^([\w/]+)$", index, re.MULTILINE)
-    pages = {p.stem for p in DOCS.glob("*.md")} - {"index"} | {"api/index"}
+    pages = {p.stem for p in DOCS.glob("*.md")} - {"index"} | {f"{folder}/index" for folder in FOLDERS}
     assert sorted(entries) == sorted(pages), "the toctrees of docs/index.md are not the pages there are"
-    api = set(re.findall(r"^(\w+)$", (DOCS / "api" / "index.md").read_text(encoding="utf-8"), re.MULTILINE))
-    assert api == {p.stem for p in (DOCS / "api").glob("*.md")} - {"index"}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_page_of_a_folder_has_its_place(folder):
+    entries = re.findall(r"^(\w+)$", (DOCS / folder / "index.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(entries) == sorted({p.stem for p in (DOCS / folder).glob("*.md")} - {"index"})

@@ -10,7 +10,7 @@ from dhmd.results.record import check_table
 ROOT = Path(__file__).parents[2]
 TABLES = [
     ("README.md", "mosi-clean", "docs/records/mosi_clean.json"),
-    ("README.md", "ablation", "docs/records/ablation.json"),
+    ("docs/results.md", "ablation", "docs/records/ablation.json"),
     ("docs/results.md", "mosi-stages", "docs/records/mosi_stages.json"),
 ]
 
@@ -32,7 +32,7 @@ def test_an_edited_number_is_found(document, name, record, tmp_path):
 
 
 def test_an_edited_p_value_is_found(tmp_path):
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "docs/results.md").read_text()
     edited = tmp_path / "edited.md"
     edited.write_text(text.replace("p = 0.034", "p = 0.004", 1))
     assert edited.read_text() != text
