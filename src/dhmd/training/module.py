@@ -139,9 +139,7 @@ class MultimodalModule(pl.LightningModule):
 
     def training_step(self, batch: FeatureBatch, batch_idx: int) -> None:
         """Train on one micro-batch: losses, gradients, perhaps a step."""
-        losses = self.step(self, batch, batch_idx)
-        self._training_means.update(losses, len(batch))
-        self.log("loss", losses["total"].detach(), prog_bar=True, logger=False, batch_size=len(batch))
+        self._training_means.update(self.step(self, batch, batch_idx), len(batch))
 
     def descend(self, loss: Tensor, which: int = 0, *, last: bool, clipped: Sequence[Tensor] | None = None) -> bool:
         """Add a loss's gradients to the window, and step the optimizer where the window ends.
@@ -155,6 +153,7 @@ class MultimodalModule(pl.LightningModule):
         Returns:
             True if the optimizer has made a step.
         """
+        self.log("loss", loss.detach(), prog_bar=True, logger=False)
         stepped = self.optimisation.accumulation.add(loss, self.manual_backward, self._optimizers[which], last, clipped)
         if stepped and self.optimisation.interval == "step":
             for schedule in self._schedules[which : which + 1]:

@@ -47,7 +47,7 @@ class SingleStep:
         """Return the optimizer."""
         groups = groups_of(network, objective)
         optimisation.check(groups)
-        return [optimisation.optimizer(groups, undecayed(network))]
+        return [optimisation.optimizer(groups, undecayed(network) | undecayed(objective))]
 
     def __call__(self, module: MultimodalModule, batch: FeatureBatch, batch_idx: int) -> Losses:
         """Train on a batch and return the losses by name."""
@@ -111,7 +111,7 @@ class AlternatingStep:
             own = {name: groups[name] for name in stage.groups if name in groups}
             if not own or set(stage.groups) - {*groups, *declared_groups()}:
                 raise UsageError(f"step.stages[{k}].groups: found {list(stage.groups)}; the network has {', '.join(groups)}")
-            made.append(optimisation.optimizer(own, undecayed(network)))
+            made.append(optimisation.optimizer(own, undecayed(network) | undecayed(objective)))
         return made
 
     def __call__(self, module: MultimodalModule, batch: FeatureBatch, batch_idx: int) -> Losses:
@@ -125,10 +125,8 @@ class AlternatingStep:
             for p in trained:  # other stages do not use the gradients of parameters that this stage does not train
                 p.grad = None
         module.objective.after_backward(outputs, together, batch_idx, weights)
-        final = k == self.stages - 1
-        return (
-            losses if final else {f"stage{k}_{TOTAL}" if name == TOTAL else name: x for name, x in losses.items()} | {TOTAL: losses[TOTAL]}
-        )
+        total = TOTAL if k == self.stages - 1 else f"stage{k}_{TOTAL}"
+        return {total if name == TOTAL else name: x for name, x in losses.items()}
 
 
 def groups_of(network: Network, objective: Objective) -> dict[str, list[nn.Parameter]]:

@@ -115,7 +115,7 @@ def _train(config: dict[str, Any], folder: RunFolder) -> TrainResult:
     log.info("%s on %s: %s trained parameters", config["labels"]["model"], config["labels"]["data"], f"{parameters:,}")
 
     recorder = Recorder(folder)
-    trainer = _trainer(config, folder, recorder)
+    trainer = _trainer(config, folder, recorder, module.step.stages)
     for optimizer in module.step.optimizers(module.network, module.objective, module.optimisation):
         module.optimisation.scheduler(optimizer, lambda: sys.maxsize)  # what they refuse is said before the run begins
     if trainer.is_global_zero:
@@ -208,14 +208,16 @@ def _readable(path: Path, resume: bool = False) -> dict[str, Any]:
         raise RunError(f"{path}: {error}") from error
 
 
-def _trainer(config: dict[str, Any], folder: RunFolder, recorder: Recorder) -> pl.Trainer:
+def _trainer(config: dict[str, Any], folder: RunFolder, recorder: Recorder, stages: int) -> pl.Trainer:
     callbacks = [recorder, *_group(config, "callbacks")]
     bars = sys.stderr.isatty()
     if not bars:
         callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
     wandb = {"wandb": wandb_identity(folder.path, config)} if (config["logger"] or {}).get("wandb") else {}
     loggers = _group(config, "logger", **wandb)
-    own: dict[str, Any] = {"callbacks": callbacks, "logger": loggers, "enable_progress_bar": bars, "default_root_dir": str(folder.path)}
+    limits = {key: config["trainer"].get(key) for key in ("limit_train_batches", "overfit_batches")}
+    own: dict[str, Any] = {key: n * stages for key, n in limits.items() if isinstance(n, int)}  # a number of batches is that of a pass
+    own |= {"callbacks": callbacks, "logger": loggers, "enable_progress_bar": bars, "default_root_dir": str(folder.path)}
     try:
         trainer: pl.Trainer = instantiate(config["trainer"], "trainer", **own)
     except MisconfigurationException as error:
