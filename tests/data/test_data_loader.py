@@ -101,38 +101,73 @@ def test_a_stopped_loader_continues(n: int, batch_size: int, stop: int, epoch: i
     assert rows_of(second) == following
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_stop_in_mid_epoch_resumes_exactly_under_lightning(workers: int, tmp_path: Any) -> None:
-    class Notes(LightningModule):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.zeros(1))
-            self.seen: list[tuple[int, list[int]]] = []
+class Notes(LightningModule):
+    """Notes the rows of every batch; saves a checkpoint after some of them."""
 
-        def training_step(self, batch: FeatureBatch, index: int) -> Any:
-            self.seen.append((self.current_epoch, batch.index.tolist()))
-            return (self.weight * batch.features["language"].mean()).sum()
+    def __init__(self, save_after: int = -1, path: Any = None) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.seen: list[tuple[int, list[int]]] = []
+        self.save_after, self.path = save_after, path
 
-        def configure_optimizers(self) -> Any:
-            return torch.optim.SGD(self.parameters(), lr=0.1)
+    def training_step(self, batch: FeatureBatch, index: int) -> Any:
+        self.seen.append((self.current_epoch, batch.index.tolist()))
+        return (self.weight * batch.features["language"].mean()).sum()
 
-        def on_train_batch_end(self, outputs: Any, batch: FeatureBatch, index: int) -> None:
-            if len(self.seen) == 6 and self.global_step == 6:  # four batches an epoch: in the middle of the second
-                self.trainer.save_checkpoint(tmp_path / "stop.ckpt")
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def on_train_batch_end(self, outputs: Any, batch: FeatureBatch, index: int) -> None:
+        if len(self.seen) == self.global_step == self.save_after:
+            self.trainer.save_checkpoint(self.path)
+
+
+def trainer_of(folder: Any, **options: Any) -> Trainer:
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    return Trainer(max_epochs=3, accelerator="cpu", default_root_dir=folder, **quiet, **options)
+
+
+@pytest.mark.parametrize(("workers", "passes"), [(0, 1), (2, 1), (0, 2)])
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
+def test_a_stop_in_mid_epoch_resumes_exactly_under_lightning(workers: int, passes: int, share: float, tmp_path: Any) -> None:
+    each = 4 * passes  # batches of an epoch
+    stop = each + int(share * each)  # in the middle of the second; with two passes at 0.5, between them
 
     def fit(path: Any = None) -> Notes:
-        module = Notes()
-        trainer = Trainer(
-            max_epochs=3, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-            accelerator="cpu", default_root_dir=tmp_path,
-        )  # fmt: skip
-        trainer.fit(module, loader(10, workers=workers), ckpt_path=path, weights_only=True if path else None)
+        module = Notes(stop, tmp_path / "stop.ckpt")
+        made = FeatureLoader.over(Rows(10), 3, True, 1, workers, passes)
+        trainer_of(tmp_path).fit(module, made, ckpt_path=path, weights_only=True if path else None)
         return module
 
     whole = fit()
     resumed = fit(tmp_path / "stop.ckpt")
-    assert [e for e, _ in whole.seen] == [0] * 4 + [1] * 4 + [2] * 4
-    assert resumed.seen == whole.seen[6:]
+    assert [e for e, _ in whole.seen] == [epoch for epoch in range(3) for _ in range(each)]
+    for first in range(0, len(whole.seen), 4):
+        assert sorted(row for _, rows in whole.seen[first : first + 4] for row in rows) == list(range(10))
+    assert resumed.seen == whole.seen[stop:]
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_lightning_keeps_the_sampler_and_sets_its_epoch(passes: int, tmp_path: Any) -> None:
+    made = FeatureLoader.over(Rows(10), 3, True, 1, 0, passes, smallest=2)
+    sampler, batches = made.sampler, made.batch_sampler
+    trainer, module = trainer_of(tmp_path), Notes()
+    trainer.fit(module, made)
+    assert trainer.train_dataloader is made
+    assert made.sampler is sampler
+    assert made.batch_sampler is batches
+    assert sampler.epoch == 2
+    for epoch in range(3):
+        alone = FeatureLoader.over(Rows(10), 3, True, 1, 0, passes, smallest=2)
+        alone.sampler.set_epoch(epoch)
+        assert [rows for e, rows in module.seen if e == epoch] == rows_of(alone)
+
+
+@pytest.mark.parametrize(("passes", "batches"), [(1, 1), (1, 2), (2, 2)])
+def test_overfit_batches_are_the_same_in_every_epoch(passes: int, batches: int, tmp_path: Any) -> None:
+    trainer, module = trainer_of(tmp_path, overfit_batches=batches), Notes()
+    trainer.fit(module, FeatureLoader.over(Rows(10), 3, True, 1, 0, passes))
+    assert [rows for _, rows in module.seen] == [[0, 1, 2], [3, 4, 5]][:batches] * 3
 
 
 def test_rows_are_plain_integers() -> None:

@@ -35,6 +35,50 @@ def test_mean_clips_once_before_the_step():
     assert toy.steps == [0.5, 0.6]  # (2 - 1) / 2; 4 / 2 clipped
 
 
+class Pair:
+    """Two weights, the first alone in the optimizer; loss_b = a_b * u + b_b * v."""
+
+    def __init__(self, accumulation, together):
+        self.u, self.v = (torch.nn.Parameter(torch.zeros(())) for _ in range(2))
+        self.optimizer = torch.optim.SGD([self.u], lr=1.0)
+        self.accumulation, self.clipped = accumulation, [self.u, self.v] if together else None
+
+    def add(self, a, b, last=False):
+        return self.accumulation.add(a * self.u + b * self.v, torch.Tensor.backward, self.optimizer, last, self.clipped)
+
+
+def test_mean_clips_by_the_norm_of_all_parameters_that_are_clipped_together():
+    own, together = (Pair(MeanAccumulation(batches=2, clip_norm=1.0), together) for together in (False, True))
+    for toy in (own, together):
+        assert not toy.add(3.0, 0.0)
+        assert toy.add(3.0, 8.0)
+    assert own.u.item() == pytest.approx(-1.0)  # the mean is (3, 4); alone its norm is 3
+    assert together.u.item() == pytest.approx(-0.6)  # with the other it is 5
+    small = Pair(MeanAccumulation(batches=1, clip_norm=1.0), True)
+    assert small.add(0.3, 0.4)
+    assert small.u.item() == pytest.approx(-0.3)  # within the norm nothing is scaled
+
+
+def test_sum_clips_the_norm_of_the_running_sum():
+    toy = Pair(SumAccumulation(batches=2, clip_norm=1.0), True)
+    assert not toy.add(3.0, 4.0)
+    assert (toy.u.grad.item(), toy.v.grad.item()) == pytest.approx((0.6, 0.8))
+    assert toy.add(0.0, -0.8)
+    assert toy.u.item() == pytest.approx(-0.6)
+
+
+@pytest.mark.parametrize("kind", [MeanAccumulation, SumAccumulation])
+def test_steps_of_a_pass_are_counted_as_they_are_made(kind):
+    for batches in (1, 2, 3, 4):
+        for n in range(1, 10):
+            w = torch.nn.Parameter(torch.zeros(()))
+            made, accumulation = 0, kind(batches)
+            optimizer = torch.optim.SGD([w], lr=1.0)
+            for i in range(n):
+                made += accumulation.add(w * 1.0, torch.Tensor.backward, optimizer, last=i == n - 1)
+            assert accumulation.steps(n) == made, (batches, n)
+
+
 def test_sum_clips_the_running_sum_after_each_backward_and_drops_the_tail():
     toy = Toy(SumAccumulation(batches=3, clip_value=0.6))
     toy.epoch([2.0, -1.0, 0.1, 0.5])
@@ -87,3 +131,10 @@ def test_outside_a_window_no_gradients_are_kept():
 def test_a_window_of_nothing_is_refused():
     with pytest.raises(ValueError, match="batches: found 0"):
         MeanAccumulation(0)
+
+
+def test_gradients_are_clipped_in_one_way():
+    with pytest.raises(ValueError, match=r"clip_value=0.6 and clip_norm=1.0: gradients are clipped by one of them"):
+        MeanAccumulation(1, clip_value=0.6, clip_norm=1.0)
+    with pytest.raises(ValueError, match="clip_norm: found -1, expected a positive number"):
+        SumAccumulation(1, clip_norm=-1)

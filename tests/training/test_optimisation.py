@@ -160,6 +160,19 @@ def test_epoch_means_weigh_batches_by_their_samples_and_survive_a_checkpoint():
     assert means.compute() == {}
 
 
+def test_epoch_means_of_a_value_that_only_some_batches_have_are_over_their_samples():
+    means = EpochMeans()
+    means.update({"a": torch.tensor(1.0)}, 3)
+    means.update({"a": torch.tensor(5.0), "b": torch.tensor(2.0)}, 1)
+    means.update({"b": torch.tensor(6.0)}, 3)
+    again = EpochMeans()
+    again.restore(means.state())
+    for one in (means, again):
+        assert {name: float(x) for name, x in one.compute().items()} == {"a": 2.0, "b": 5.0}
+    two_processes = means.compute(lambda part: 2 * part)
+    assert {name: float(x) for name, x in two_processes.items()} == {"a": 2.0, "b": 5.0}
+
+
 def test_a_batch_is_seeded_by_its_place_alone():
     def draw(*place):
         seed_batch(*place)
