@@ -1,4 +1,4 @@
-"""How Sphinx builds the site: `make docs`. Pages are Markdown that reads as well on a repository's own page."""
+"""Sphinx configuration of the site: `make docs`. Pages are Markdown that reads as well on a repository's own page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the figures compute, by hand and against sklearn."""
+"""Numbers behind the figures, by hand and against sklearn."""
 
 import numpy as np
 import pytest

@@ -29,7 +29,7 @@ def drawn(tmp_path_factory):
 
 
 def texts(figure, monkeypatch):
-    """What is really drawn: ticks beyond the view exist, but are not."""
+    """Ticks within the view; those beyond it exist, but are not drawn."""
     seen = []
     draw = matplotlib.text.Text.draw
 

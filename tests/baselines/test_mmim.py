@@ -125,7 +125,7 @@ def test_gradients_reach_every_parameter():
 
 @pytest.mark.parametrize("group", ["network", "mutual_information"])
 def test_the_likelihood_alone_trains_no_projection(group):
-    """What public code steps in its first stage has no gradient there: the entropy's projection stays as it was drawn."""
+    """The likelihood gives no gradient to the entropy's projections, which public code steps with it: they stay as they were drawn."""
     model = network(entropy_group=group)
     groups = model.parameter_groups()
     projections = {id(p) for p in model.projections.parameters()}

@@ -1,4 +1,4 @@
-"""What a command or an import loads: seconds of waiting are imports."""
+"""Modules that a command or an import loads: seconds of waiting are imports."""
 
 import os
 import subprocess

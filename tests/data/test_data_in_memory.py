@@ -1,4 +1,4 @@
-"""What several runs of a process read is in memory once."""
+"""Data that several runs of a process read is in memory once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What generating, converting and training from disk hold in memory, in processes of their own."""
+"""Memory of generating, converting and training from disk, in processes of their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which frames are real: invariants."""
+"""Real frames: invariants."""
 
 from __future__ import annotations
 

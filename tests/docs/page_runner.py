@@ -72,7 +72,7 @@ class Block:
 
     @property
     def runs(self) -> bool:
-        """Whether it does something, if only by being a file."""
+        """True if it does something, if only by being a file."""
         return self.mark != "skip" and (self.language in RUN or FILE.match(self.text) is not None)
 
 
@@ -94,7 +94,7 @@ class Command:
 
     @property
     def is_dhmd(self) -> bool:
-        """Whether it is ours and runs in this process."""
+        """True if it is ours and runs in this process."""
         return Path(self.text.split()[0]).name == "dhmd"
 
 
@@ -223,7 +223,7 @@ def in_shell(text: str) -> tuple[int, str]:
 
 
 def small_overrides(arguments: list[str]) -> list[str]:
-    """What is added to a training so that it takes a second: those of SMALL that its configuration has and that are not typed."""
+    """Options added to a training so that it takes a second: those of SMALL that its configuration has and that are not typed."""
     overrides = [a for a in arguments[1:] if "=" in a and not a.startswith("-")]
     only_prints = (
         any(a in WITH_VALUE or a in ("--help", "--hydra-help", "--version") for a in arguments) and "--config-dir" not in arguments
@@ -241,7 +241,7 @@ def small_overrides(arguments: list[str]) -> list[str]:
 
 
 def _one_value(override: str) -> str:
-    """Of a sweep's values the first, which is enough to see what keys there are."""
+    """First of a sweep's values, which is enough to see what keys there are."""
     key, _, value = override.partition("=")
     return override if value[:1] in "[{'\"" else f"{key}={value.partition(',')[0]}"
 

@@ -34,7 +34,7 @@ def refused(source: str, name: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("folder", ["src", "benchmarks"])
+@pytest.mark.parametrize("folder", ["src", "benchmarks", "tests", "docs"])
 def test_a_docstring_begins_with_the_thing_itself(folder: str) -> None:
     files = sorted((ROOT / folder).rglob("*.py"))
     assert files

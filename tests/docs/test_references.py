@@ -1,4 +1,4 @@
-"""What README and docs/ refer to is there: links, anchors, paths, choices and keys; every page has its place in the site."""
+"""Targets of the references in README and docs/: links, anchors, paths, choices and keys; every page has its place in the site."""
 
 import inspect
 import re
@@ -34,7 +34,7 @@ def prose(page):
 
 @cache
 def anchors(page):
-    """Of its headings, as repositories' pages and the site make them."""
+    """Anchors of its headings, as repositories' pages and the site make them."""
     found = []
     for line in prose(page):
         if line.startswith("#"):

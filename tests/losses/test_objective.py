@@ -179,6 +179,14 @@ def test_a_term_that_gives_no_scalar_is_told(value, said):
     assert said in str(caught.value)
 
 
+def test_two_terms_with_values_of_one_name_are_told():
+    terms = {"a": lambda o, b: {"one": torch.tensor(1.0)}, "a_one": constant(2)}
+    with pytest.raises(
+        UsageError, match=r"objective\.terms: a and a_one both have a value named a_one; expected a name each; rename a_one"
+    ):
+        Objective(TASK, weights={"a": 1.0, "a_one": 1.0}, terms=terms)(outputs(), batch())
+
+
 def test_an_objective_without_any_term_for_the_network_is_told():
     with pytest.raises(UsageError, match=r"objective\.terms: none is about what the network returns"):
         Objective(TASK, weights={"own": 1.0}, terms={"own": constant(None)})(outputs(), batch())

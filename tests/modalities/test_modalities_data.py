@@ -1,4 +1,4 @@
-"""Which modalities are read, under which names and in which order."""
+"""Modalities of a file: choice, names and order."""
 
 from __future__ import annotations
 

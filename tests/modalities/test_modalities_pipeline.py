@@ -35,7 +35,7 @@ TINY = [
 
 @dataclass(frozen=True)
 class Case:
-    """How features come, and what a user says of them."""
+    """Arrangement of features, and the options that a user sets for it."""
 
     modalities: tuple[str, ...]
     keys: tuple[str, ...]  # of the file

@@ -1,4 +1,4 @@
-"""What the three presets are: sizes, options, and that nothing in them is idle."""
+"""The three presets: sizes, options, and that nothing in them is idle."""
 
 import pytest
 import torch

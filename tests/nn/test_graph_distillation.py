@@ -38,7 +38,7 @@ def test_weights_are_one_distribution_over_all_edges_and_distillation_adds_the_p
 
 
 def test_score_reads_the_student_first():
-    """With W_edge reading only the first quarter, z_student's logit part, an edge's score depends on its student alone."""
+    """If W_edge reads only the first quarter, z_student's logit part, an edge's score depends on its student alone."""
     unit = GraphDistillationUnit(MODALITIES, 1, 7, 4, prior=None)
     with torch.no_grad():
         unit.edge.weight.zero_()

@@ -115,6 +115,6 @@ def test_dropped_weights_of_packed_samples_have_the_mean_and_gradients_of_their_
 
 
 def packed_visibility(real, monkeypatch):
-    """Of sequences that look at themselves."""
+    """Sequences that attend to themselves."""
     monkeypatch.setattr(packing, "WORTH", 0)
     return arrangement(Visibility((real,), (real,), (len(real), real.shape[1], real.shape[1]), causal=False), CPU)

@@ -35,7 +35,7 @@ class Comparison:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is off."""
+        """True if nothing is off."""
         return not self.faults
 
     @property

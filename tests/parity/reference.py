@@ -58,7 +58,7 @@ class Reference:
 
 @dataclass
 class Found:
-    """What our implementation gives for a reference.
+    """Results of our implementation for a reference.
 
     Attributes:
         values: outputs, losses, states and gradient norms under the reference's own keys.

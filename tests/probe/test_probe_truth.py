@@ -29,7 +29,7 @@ def planted():
 
 @pytest.fixture(scope="module")
 def features(tmp_path_factory):
-    """What a linear reader of the input sees: the mean over real frames, standardised, as a run has it."""
+    """Input of a linear reader: the mean over real frames, standardised, as a run has it."""
     data = FeatureDataModule(
         synthetic={"n_train": 64, "n_valid": 8, "n_test": 480, "dims": dict(OPTIONS.dims), "reliability": dict(OPTIONS.reliability)},
         cache_dir=tmp_path_factory.mktemp("cache"),

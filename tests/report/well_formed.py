@@ -1,4 +1,4 @@
-"""What every page must be: balanced tags, unique ids, a name for every control, references that lead somewhere."""
+"""Requirements of every page: balanced tags, unique ids, a name for every control, references that lead somewhere."""
 
 from html.parser import HTMLParser
 

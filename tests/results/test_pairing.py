@@ -1,4 +1,4 @@
-"""Which row others are compared with."""
+"""The row that others are compared with."""
 
 import pytest
 

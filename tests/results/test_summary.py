@@ -1,4 +1,4 @@
-"""What counts as the same row, and entries that cannot be edited unnoticed."""
+"""Rows that count as the same, and entries that cannot be edited unnoticed."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What a finished run leaves behind."""
+"""Files of a finished run."""
 
 import csv
 import json

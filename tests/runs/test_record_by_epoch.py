@@ -1,4 +1,4 @@
-"""What a record keeps of training by class, and records that are older than that."""
+"""Numbers by class and epoch in a record, and records that are older than that."""
 
 import h5py
 import numpy as np

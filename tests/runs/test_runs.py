@@ -9,6 +9,7 @@ import pytest
 
 from dhmd.batch import MODALITIES
 from dhmd.errors import RunError
+from dhmd.runs.folder import RunFolder
 from dhmd.runs.reader import find_runs, read_run, read_runs
 from fabricated import PAIRS, make_run
 
@@ -59,6 +60,13 @@ def test_an_empty_cell_is_nan(tmp_path):
     folder = make_run(tmp_path / "a")
     (folder / "history.csv").write_text("epoch,train/total\n0,\n1,0.5\n")
     assert np.isnan(read_run(folder).history()["train/total"]).tolist() == [True, False]
+
+
+def test_a_term_that_begins_in_a_later_epoch_has_empty_cells_before(tmp_path):
+    folder = make_run(tmp_path / "a")
+    RunFolder(folder).write_history([{"epoch": 0.0, "train/total": 0.5}, {"epoch": 1.0, "train/total": 0.25, "train/late": 2.0}])
+    assert (folder / "history.csv").read_text() == "epoch,train/total,train/late\n0,0.5,\n1,0.25,2.0\n"
+    assert np.isnan(read_run(folder).history()["train/late"]).tolist() == [True, False]
 
 
 def edit_metrics(folder, **changes):

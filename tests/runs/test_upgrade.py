@@ -83,7 +83,7 @@ SINGLE = {"_target_": "dhmd.training.steps.SingleStep"}
 
 @pytest.fixture(scope="module")
 def recorded():
-    """What the version before wrote."""
+    """Configuration of a finished run, as the version before wrote it."""
     with zipfile.ZipFile(Path(__file__).with_name("old_runs.zip")) as runs:
         return yaml.safe_load(runs.read("finished/config.yaml"))
 

@@ -63,7 +63,7 @@ class Trials:
 
 
 class Killed(BaseException):
-    """What nobody catches."""
+    """An error that nobody catches."""
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def test_files_of_ones_own_and_odd_folders_reach_the_jobs(here):
 
 @pytest.mark.parametrize("study", sorted(p.stem for p in (conf_dir() / "sweep").glob("*.yaml")))
 def test_a_job_of_a_study_is_handed_on_as_it_is(study, here, monkeypatch):
-    """What the process launcher would type has all that the study says."""
+    """Commands of the process launcher have all that the study says."""
     typed = []
     parameters = yaml.safe_load((conf_dir() / "sweep" / f"{study}.yaml").read_text())["hydra"]["sweeper"]["params"]
     first = [

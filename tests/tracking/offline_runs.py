@@ -34,7 +34,7 @@ def records(file):
 
 @dataclass
 class OfflineRun:
-    """What one .wandb file says."""
+    """Content of one .wandb file."""
 
     run: object = None
     config: dict = field(default_factory=dict)
@@ -47,7 +47,7 @@ class OfflineRun:
 
 
 def read_offline(file):
-    """What the file says once its run has ended; W&B's service writes the last records a moment after `wandb.finish`."""
+    """Content of the file once its run has ended; W&B's service writes the last records a moment after `wandb.finish`."""
     for _ in range(100):
         found = _read(file)
         if found.exit_code is not None:

@@ -29,7 +29,7 @@ def edges(parameter):
 
 
 def agent_command(sweep, values):
-    """What W&B's agent runs: its macros are whole words of the command."""
+    """Commands that W&B's agent runs: its macros are whole words of the command."""
     made = create_sweep_command_args({"args": {key: {"value": value} for key, value in values.items()}}) | {"env": ["/usr/bin/env"]}
     words = [[word] if not re.fullmatch(r"\$\{\w+\}", word) else made[word[2:-1]] for word in create_sweep_command(sweep["command"])]
     return list(itertools.chain.from_iterable(words))

@@ -1,4 +1,4 @@
-"""Where training ends and how long an epoch is: by steps, by time, by a limit of batches."""
+"""End of training and length of an epoch: by steps, by time, by a limit of batches."""
 
 import pytest
 import torch

@@ -78,7 +78,7 @@ def process(rank, port, folder):
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory):
-    """What each of two processes finds, for all cases."""
+    """Steps and states of every case, from each of two processes."""
     folder = tmp_path_factory.mktemp("two")
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""What `dhmd show` says of a run."""
+"""`dhmd show`: the facts and numbers of a run."""
 
 import io
 import json
