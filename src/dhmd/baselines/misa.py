@@ -13,8 +13,9 @@ from dhmd.batch import LANGUAGE, FeatureBatch, FeatureSpec
 from dhmd.errors import UsageError
 from dhmd.models.base import Citation, Network
 from dhmd.models.options import MAX_RATE, choose, whole, within
+from dhmd.models.per_modality import language_lengths
 from dhmd.nn.gradient_reversal import reverse_gradient
-from dhmd.nn.temporal import masked_mean
+from dhmd.nn.temporal import first_frames, masked_mean
 from dhmd.nn.utterance_lstm import UtteranceLSTM
 from dhmd.outputs import Outputs, nested
 
@@ -99,10 +100,7 @@ class Misa(Network):
         within(reversal, 0, float("inf"), "model.reversal")
         choose(similarity, ("cmd", "adversarial"), "model.similarity")
         choose(recurrent_init, ("orthogonal", "uniform"), "model.recurrent_init")
-        self.lengths = choose(lengths, ("own", LANGUAGE), "model.lengths")
-        if lengths == LANGUAGE and LANGUAGE not in self.modalities:
-            raise UsageError(f"model.lengths: found 'language'; the data has {', '.join(self.modalities)}; set model.lengths=own")
-        self.reads_padding = lengths == LANGUAGE
+        self.reads_padding = language_lengths(lengths, self.modalities)
         self.reversal = reversal
 
         dims, many = self.spec.dims, len(self.modalities)
@@ -153,8 +151,8 @@ class Misa(Network):
         x, mask = batch.features[modality], batch.masks[modality]
         if modality == LANGUAGE:
             return masked_mean(x, mask)
-        if self.lengths == LANGUAGE:
-            mask = torch.arange(x.shape[1], device=x.device) < batch.masks[LANGUAGE].sum(dim=1, keepdim=True)
+        if self.reads_padding:
+            mask = first_frames(mask, batch.masks[LANGUAGE])
         vector: Tensor = self.extractors[modality](x, mask)
         return vector
 

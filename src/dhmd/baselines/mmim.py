@@ -13,8 +13,9 @@ from dhmd.batch import ACOUSTIC, LANGUAGE, VISION, FeatureBatch, FeatureSpec
 from dhmd.errors import UsageError
 from dhmd.models.base import Citation, Network
 from dhmd.models.options import MAX_RATE, choose, whole, within
-from dhmd.models.per_modality import by_modality
+from dhmd.models.per_modality import by_modality, language_lengths
 from dhmd.nn.recurrent import RecurrentEncoder
+from dhmd.nn.temporal import first_frames
 from dhmd.nn.text_vector import TextPool, text_vector
 from dhmd.outputs import Outputs, nested
 
@@ -113,8 +114,7 @@ class Mmim(Network):
         super().__init__(spec, text_encoder)
         others = _others(self.spec)
         self.text_pool = choose(text_pool or ("cls" if self.text_encoder.needs_tokens else "mean"), ("cls", "mean"), "model.text_pool")
-        self.aligned_lengths = choose(lengths, ("own", "language"), "model.lengths") == "language" and self.spec.aligned
-        self.reads_padding = self.aligned_lengths
+        self.reads_padding = language_lengths(lengths, self.modalities) and self.spec.aligned
         self.entropy_group = choose(entropy_group, ("network", "mutual_information"), "model.entropy_group")
         within(dropout, 0, MAX_RATE, "model.dropout")
         whole(fusion_width, "model.fusion_width")
@@ -176,9 +176,7 @@ class Mmim(Network):
 
     def _read(self, mask: Tensor, language: Tensor) -> Tensor:
         """Return the mask (B, T) of the frames that a recurrent layer reads."""
-        if not self.aligned_lengths:
-            return mask
-        return torch.arange(mask.shape[1], device=mask.device) < language.sum(dim=1, keepdim=True)
+        return first_frames(mask, language) if self.reads_padding else mask
 
 
 class ConditionalGaussian(nn.Module):

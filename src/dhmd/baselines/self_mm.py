@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from dhmd.batch import LANGUAGE, FeatureBatch, FeatureSpec
-from dhmd.errors import UsageError
 from dhmd.losses.self_mm import require_regression
 from dhmd.models.base import Citation, Network
 from dhmd.models.options import MAX_RATE, choose, whole, within
-from dhmd.models.per_modality import by_modality
+from dhmd.models.per_modality import by_modality, language_lengths
 from dhmd.nn.recurrent import RecurrentEncoder
+from dhmd.nn.temporal import first_frames
 from dhmd.nn.text_vector import TextPool, text_vector
 from dhmd.outputs import Outputs
 
@@ -121,10 +121,7 @@ class SelfMM(Network):
         rates = _rates(lstm_dropout, recurrent, "lstm_dropout")
         self.text_pool: TextPool = text_pool or ("cls" if self.text_encoder.needs_tokens else "mean")
         choose(self.text_pool, ("cls", "mean"), "model.text_pool")
-        choose(lengths, ("own", "language"), "model.lengths")
-        self.reads_padding = lengths == LANGUAGE and spec.aligned
-        if self.reads_padding and LANGUAGE not in self.modalities:
-            raise UsageError(f"model.lengths: found {LANGUAGE}; the data has {', '.join(self.modalities)}; set model.lengths=own")
+        self.reads_padding = language_lengths(lengths, self.modalities) and spec.aligned
         dims = self.spec.dims
         self.encoders = nn.ModuleDict({m: RecurrentEncoder(dims[m], states[m], widths[m], dropout=rates[m]) for m in recurrent})
         read = {m: dims[m] if m == LANGUAGE else widths[m] for m in self.modalities}
@@ -155,10 +152,7 @@ class SelfMM(Network):
     def _frames(self, modality: str, batch: FeatureBatch) -> Tensor:
         """Return the mask (B, T_m) of the frames that the modality's LSTM reads."""
         mask = batch.masks[modality]
-        if not self.reads_padding:
-            return mask
-        tokens = batch.masks[LANGUAGE].sum(dim=1, keepdim=True)
-        return torch.arange(mask.shape[1], device=mask.device) < tokens
+        return first_frames(mask, batch.masks[LANGUAGE]) if self.reads_padding else mask
 
 
 def _widths(values: Mapping[str, int] | int, modalities: tuple[str, ...], option: str) -> dict[str, int]:

@@ -76,12 +76,16 @@ class Objective(nn.Module):
             weights: weights of the terms to compute; None for all terms with the objective's own weights.
 
         Raises:
-            UsageError: a term returns no scalar, or no term returns anything.
+            UsageError: a term returns no scalar, two terms return values of one name, or no term returns anything.
         """
         weights = self.weights if weights is None else weights
         found = [(name, key, x) for name in self.terms if name in weights for key, x in _scalars(name, self.terms[name](outputs, batch))]
         if not found:
             raise UsageError("objective.terms: none is about what the network returns; expected one at least, for example PredictionLoss")
+        source: dict[str, str] = {}
+        for name, key, _ in found:
+            if (first := source.setdefault(key, name)) != name:
+                raise UsageError(f"objective.terms: {first} and {name} both have a value named {key}; expected a name each; rename {name}")
         weighed = (weights[name] * value for name, _, value in found if weights[name])
         return {key: value for _, key, value in found} | {TOTAL: sum(weighed, torch.zeros_like(found[0][2]))}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -27,7 +28,7 @@ class Citation:
     code: str = ""
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """A network from a `FeatureBatch` to `Outputs`.
 
     A subclass builds its layers from ``self.spec``, the specification after the text encoder, reads its batch through `encode`, and
@@ -87,9 +88,9 @@ class Network(nn.Module):
         features, masks = batch.features, batch.masks
         return replace(batch, features={m: features[m] for m in self.modalities}, masks={m: masks[m] for m in self.modalities})
 
+    @abstractmethod
     def forward(self, batch: FeatureBatch) -> Outputs:
         """Predict a batch."""
-        raise NotImplementedError
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Return the trained parameters by group: ``text_encoder``, the network's own `groups`, and ``network``, without empty groups."""
@@ -122,10 +123,12 @@ def undecayed(network: nn.Module) -> frozenset[int]:
 
 def declared_groups() -> set[str]:
     """Return the names of the parameter groups that any network may have."""
-    return {"text_encoder", "network", *(name for kind in _subclasses(Network) for name in kind.groups)}
+    return {"text_encoder", "network", *(name for kind in _subclasses() for name in kind.groups)}
 
 
-def _subclasses(kind: type[Network]) -> Iterator[type[Network]]:
-    for sub in kind.__subclasses__():
-        yield sub
-        yield from _subclasses(sub)
+def _subclasses() -> Iterator[type[Network]]:
+    waiting = Network.__subclasses__()
+    while waiting:
+        kind = waiting.pop()
+        yield kind
+        waiting += kind.__subclasses__()

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-from dhmd.batch import MODALITIES
+from dhmd.batch import LANGUAGE, MODALITIES
 from dhmd.errors import UsageError
+from dhmd.models.options import choose
 
 T = TypeVar("T")
 
@@ -42,3 +43,15 @@ def by_modality(values: Mapping[str, T] | T, modalities: tuple[str, ...], key: s
             )
         found[m] = value
     return found
+
+
+def language_lengths(lengths: str, modalities: tuple[str, ...]) -> bool:
+    """Return whether ``model.lengths`` is ``language``: every modality is then read for as many frames as language has.
+
+    Raises:
+        UsageError: it is neither ``own`` nor ``language``, or it is ``language`` and the data has none.
+    """
+    choose(lengths, ("own", LANGUAGE), "model.lengths")
+    if lengths == LANGUAGE and LANGUAGE not in modalities:
+        raise UsageError(f"model.lengths: found {LANGUAGE}; the data has {', '.join(modalities)}; set model.lengths=own")
+    return lengths == LANGUAGE

@@ -109,6 +109,11 @@ def last_real(x: Tensor, mask: Tensor | None) -> Tensor:
     return torch.where(last.unsqueeze(1) > 0, frame, 0)
 
 
+def first_frames(mask: Tensor, other: Tensor) -> Tensor:
+    """Return a mask like ``mask`` (B, T), True for as many first frames as the sample has real ones in ``other`` (B, T')."""
+    return torch.arange(mask.shape[1], device=mask.device) < other.sum(dim=1, keepdim=True)
+
+
 def real_index(mask: Tensor) -> Tensor:
     """Return each frame's index counted from its sample's first real frame: (B, T) long, negative before it."""
     first = mask.int().argmax(dim=1, keepdim=True)

@@ -201,10 +201,11 @@ class RunFolder:
             write_text(self.config_file, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Write history.csv: one row an epoch; numbers in full precision."""
+        """Write history.csv: one row an epoch; numbers in full precision, and an empty cell where an epoch has no such column."""
         if rows:
             table = [{k: int(v) if k == "epoch" else v for k, v in row.items()} for row in rows]
-            write_text(self.history_file, _csv(list(table[0]), table))
+            columns = dict.fromkeys(column for row in table for column in row)
+            write_text(self.history_file, _csv(list(columns), table))
 
     def write_predictions(self, splits: Mapping[str, Mapping[str, Sequence[str] | Array]]) -> None:
         """Write predictions.csv: a row a sample; one column a head, or one a class and head where there are classes.

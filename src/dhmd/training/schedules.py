@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -20,8 +21,7 @@ def warmup_linear(optimizer: Optimizer, total: int, warmup: float = 0.1, end: fl
     Raises:
         ValueError: ``warmup`` or ``end`` is out of range.
     """
-    rise = _rise(total, warmup, end)
-    return LambdaLR(optimizer, lambda k: min((k + 1) / (rise + 1), 1.0) if k < rise else _left(k, rise, total) * (1 - end) + end)
+    return _warmup(optimizer, total, warmup, end, lambda left: left)
 
 
 def warmup_cosine(optimizer: Optimizer, total: int, warmup: float = 0.1, end: float = 0.0) -> LambdaLR:
@@ -38,25 +38,20 @@ def warmup_cosine(optimizer: Optimizer, total: int, warmup: float = 0.1, end: fl
     Raises:
         ValueError: ``warmup`` or ``end`` is out of range.
     """
-    rise = _rise(total, warmup, end)
-
-    def rate(k: int) -> float:
-        if k < rise:
-            return (k + 1) / (rise + 1)
-        return end + (1 - end) * (1 - math.cos(math.pi * _left(k, rise, total))) / 2
-
-    return LambdaLR(optimizer, rate)
+    return _warmup(optimizer, total, warmup, end, lambda left: (1 - math.cos(math.pi * left)) / 2)
 
 
-def _rise(total: int, warmup: float, end: float) -> int:
+def _warmup(optimizer: Optimizer, total: int, warmup: float, end: float, fall: Callable[[float], float]) -> LambdaLR:
+    """Return a schedule that rises linearly, then falls from 1 to ``end`` along ``fall``, a function of the share that is left."""
     if warmup < 0 or not 0 <= end <= 1:
         raise ValueError(f"found warmup={warmup} and end={end}; expected a warmup of 0 or more, and an end from 0 to 1")
     rise = round(warmup * total) if warmup < 1 else int(warmup)
     if rise >= total:
         raise ValueError(f"found a warm-up of {rise} in a training of {total}; expected a shorter one")
-    return rise
 
+    def rate(k: int) -> float:
+        if k < rise:
+            return (k + 1) / (rise + 1)
+        return end + (1 - end) * fall(max(0.0, (total - k) / (total - rise)))
 
-def _left(k: int, rise: int, total: int) -> float:
-    """Return the share of the decay that is left at step k, from 1 at the end of the rise to 0 at the end of training."""
-    return max(0.0, (total - k) / (total - rise))
+    return LambdaLR(optimizer, rate)
