@@ -26,6 +26,7 @@ def test_it_beats_the_mean_of_the_training_labels(preset, tmp_path, corpus):
     assert min(epoch["mae"] for epoch in metrics["validation"]) < 0.95 * mean_alone
 
 
+@pytest.mark.slow
 @every
 def test_it_is_resumed_in_the_middle_of_every_pass(preset, tiny, tmp_path, resumed):
     whole = train(tiny(tmp_path / "whole", *SIX_BATCHES, model=preset)).run_dir

@@ -220,6 +220,7 @@ class Deployed(nn.Module):
         return {f.name: getattr(outputs, f.name) for f in fields(outputs)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"similarity": "adversarial"}, {"lengths": "language"}])
 def test_it_exports_for_any_batch(options):
     deployed, data = Deployed(network(**options)).eval().requires_grad_(False), batch()

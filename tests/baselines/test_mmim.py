@@ -217,6 +217,7 @@ def test_double_precision():
         torch.testing.assert_close(x.double(), y, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"lengths": "language", "text_pool": "cls", "add_va": True}])
 def test_export(options):
     """One graph for any number of samples and real frames; torch fixes an LSTM's padded length."""

@@ -217,6 +217,7 @@ def test_it_learns_a_batch():
     assert task[-1] < 0.3 * task[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lengths", ["own", "language"])
 @pytest.mark.parametrize("pool", ["cls", "mean"])
 def test_it_exports_for_any_batch_size(lengths, pool):

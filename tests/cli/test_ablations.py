@@ -53,6 +53,7 @@ def test_it_changes_what_it_names_and_nothing_else(name, experiment):
     assert {k: after[k] for k in resolved} == resolved
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_what_remains_trains(name):
     torch.manual_seed(0)

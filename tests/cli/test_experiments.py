@@ -57,6 +57,7 @@ def test_experiment(experiment, corpus):
     assert any(not torch.equal(a, b) for a, b in zip(before, module.network.parameters(), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", ["demo", "probe_swapped", "minilm_frozen", "mustard", "ur_funny"])
 def test_an_experiment_sizes_the_network_that_is_chosen(experiment):
     """Not the one that it was written for: a `dmd` gets no dictionary, and the control trains as it is."""

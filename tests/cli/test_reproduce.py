@@ -75,6 +75,7 @@ def test_what_is_finished_is_kept(pickle_file, in_this_process, tmp_path):
     assert {p for p, t in written.items() if p.stat().st_mtime_ns != t} == {undone / "metrics.json"}
 
 
+@pytest.mark.slow
 def test_a_failed_training_is_named_and_stops_no_other(pickle_file, tmp_path, monkeypatch, in_this_process):
     worked = room._call
     monkeypatch.setattr(

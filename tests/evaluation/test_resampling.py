@@ -101,6 +101,7 @@ def test_without_variation_of_seeds_it_is_the_t_test_over_videos():
     assert found.p == pytest.approx(ttest_1samp(video, 0).pvalue, rel=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 @pytest.mark.parametrize(
     "sds",

@@ -11,7 +11,10 @@ from fabricated import ALL_STAGES, make_run
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium: install Debian's chromium and chromium-driver")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium: install Debian's chromium and chromium-driver"),
+]
 
 
 @pytest.fixture(scope="module")

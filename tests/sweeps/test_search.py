@@ -152,6 +152,7 @@ def test_a_trial_that_was_only_drawn_is_no_trial(here, trials):
     assert stored(here / "s")[2].state.name == "FAIL"
 
 
+@pytest.mark.slow
 def test_a_failed_trial_stops_no_other_and_is_tried_again_with_its_values(here, trials, capsys):
     trials.failing = ("trial-0001",)
     assert search(n=4) == 1
@@ -169,6 +170,7 @@ def test_a_failed_trial_stops_no_other_and_is_tried_again_with_its_values(here, 
     assert len(stored(here / "s")) == 4
 
 
+@pytest.mark.slow
 def test_a_lost_study_is_found_by_its_folders(here, trials):
     assert search(n=3) == 0
     before = table(here / "s")
@@ -178,7 +180,13 @@ def test_a_lost_study_is_found_by_its_folders(here, trials):
     assert table(here / "s") == before
 
 
-@pytest.mark.parametrize("change", ["optimisation.lr=interval(1e-3, 1e-2)", "optimisation.lr=1e-3", "seed=3", "trainer.max_epochs=3"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "optimisation.lr=interval(1e-3, 1e-2)",
+        *(pytest.param(c, marks=pytest.mark.slow) for c in ("optimisation.lr=1e-3", "seed=3", "trainer.max_epochs=3")),
+    ],
+)
 def test_a_folder_takes_one_search(change, here, trials, capsys):
     assert search(n=1) == 0
     assert search(change, n=2) == 2

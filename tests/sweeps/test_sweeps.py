@@ -65,6 +65,7 @@ def test_a_failed_job_stops_no_other_and_is_tried_again(here, capsys):
     assert "diverged" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_job_that_was_ending_when_the_command_came_again_is_done(here, capsys):
     """Whoever holds its lock now may be what a killed sweep left behind: it is waited for, and its work is done when it ends without."""
     job, ends = here / "s" / "seed-1", threading.Event()
@@ -94,6 +95,7 @@ def test_a_named_study_is_one_command(here):
     assert [job.name for job in jobs_of(folder)] == ["ablation-full", "ablation-edges_uniform"]
 
 
+@pytest.mark.slow
 def test_a_folder_with_runs_of_another_configuration_is_not_taken_for_done(here, capsys):
     assert sweep("seed=1,2", "hydra.sweep.dir=s") == 0
     assert sweep("seed=1,2", "hydra.sweep.dir=s", "optimisation.lr=0.5") == 2

@@ -208,6 +208,7 @@ def test_a_limit_of_batches_is_that_of_each_pass(limit, tiny, tmp_path, no_figur
     assert all(float(row["train/total"]) > 0 and float(row["train/stage0_total"]) > 0 for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("interval", "expected"), [("step", [0.75e-3, 0.5e-3, 0.25e-3, 0.0]), ("epoch", [1e-3, 1e-3, 0.5e-3, 0.5e-3])])
 def test_each_stage_has_a_schedule_of_its_own_over_the_whole_training(interval, expected, tiny, tmp_path, no_figures):
     rates = [
