@@ -202,7 +202,7 @@ def test_recurrent_weights_are_orthogonal_or_those_of_torch():
         ({"feedforward": 0}, "model.feedforward: found 0"),
         ({"heads": 4}, "model.heads: found 4; expected a divisor of model.hidden, 6"),
         ({"dims": {"language": 8}}, "data.modalities: found language alone"),
-        ({"dims": {"vision": 4, "acoustic": 3}, "lengths": "language"}, "model.lengths: found 'language'; the data has vision, acoustic"),
+        ({"dims": {"vision": 4, "acoustic": 3}, "lengths": "language"}, "model.lengths: found language; the data has vision, acoustic"),
     ],
 )
 def test_refused_options(options, message):

@@ -257,10 +257,10 @@ def test_options_that_are_refused(options, message):
         build(spec(), **options)
 
 
-def test_lengths_of_a_language_that_is_not_there_are_refused():
+@pytest.mark.parametrize("aligned", [True, False])
+def test_lengths_of_a_language_that_is_not_there_are_refused(aligned):
     with pytest.raises(UsageError, match=r"model\.lengths: found language; the data has vision, acoustic; set model\.lengths=own"):
-        build(spec("vision", "acoustic"), lengths="language")
-    build(spec("vision", "acoustic", aligned=False), lengths="language")
+        build(spec("vision", "acoustic", aligned=aligned), lengths="language")
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
